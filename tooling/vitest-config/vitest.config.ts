@@ -1,0 +1,25 @@
+import { availableParallelism } from 'node:os'
+import type { ViteUserConfig } from 'vitest/config'
+
+/** Workspace packages are run from their sources, here and in the processes that tests spawn. */
+const source = '@sayiir/source'
+const conditions = [source, 'module', 'node', 'development|production']
+
+const config: ViteUserConfig = {
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: {
+    include: ['test/**/*.test.ts'],
+    pool: 'forks',
+    // Inherited by `child_process.fork`; `spawn` passes `process.execArgv` on.
+    execArgv: [`--conditions=${source}`],
+    // turbo runs two packages at a time.
+    maxWorkers: Math.max(1, Math.ceil(availableParallelism() / 2)),
+    testTimeout: 20_000,
+    hookTimeout: 20_000,
+    reporters: ['default', 'json'],
+    outputFile: { json: '.reports/vitest.json' },
+  },
+}
+
+export default config
