@@ -1,0 +1,17 @@
+/**
+ * What the author of a backend needs beside the public interface: the checks that every method
+ * starts with, the errors, and the rules of dispatch as pure functions.
+ *
+ * @module
+ */
+export { lastOutputOf, timerOf } from './advance.ts'
+export * from './check.ts'
+export * from './check-params.ts'
+export { checkSnapshot, copyResult, type TakeResult } from './check-snapshot.ts'
+export * from './dispatch.ts'
+export { claimLost, closed, conflict, notFound, quote, terminal } from './errors.ts'
+export { decodeHead, encodeHead, type HeadColumns, STORED_ELSEWHERE } from './head-record.ts'
+export { Lifecycle, pause } from './lifecycle.ts'
+export { pollForWakeup, type WakeupPoll } from './poll.ts'
+export { isEnded, positionOf, toHead, withCompletedTasks } from './snapshot.ts'
+export { cannotCancel, cannotPause } from './transitions.ts'
