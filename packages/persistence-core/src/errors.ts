@@ -81,7 +81,7 @@ export class BackendError extends Error {
     return (
       error instanceof Error &&
       brand in error &&
-      (code === undefined || (error as BackendError).code === code)
+      (code === undefined || (error as Error & { code?: unknown }).code === code)
     )
   }
 }

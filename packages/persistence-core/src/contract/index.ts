@@ -1,0 +1,49 @@
+/**
+ * The contract suite: one call from a vitest file proves that a backend keeps every rule.
+ *
+ * @module
+ */
+import { describe, expect, test } from 'vitest'
+import { ContractContext, type ContractTest } from './context.ts'
+import type { ContractHarness } from './harness.ts'
+
+export type { ContractTest } from './context.ts'
+export type { BorrowedClient, ContractHarness } from './harness.ts'
+
+/** Every test of the suite, by the noun that it is about. */
+export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = {}
+
+/**
+ * Runs the whole suite on a backend. Call it once at the top level of a vitest file.
+ *
+ * @example
+ * ```ts
+ * import { testBackendContract } from '@sayiir/persistence-core/contract'
+ * import { MyBackend } from './my-backend.ts'
+ *
+ * testBackendContract({
+ *   name: 'my-backend',
+ *   capabilities: { durable: true, shared: true, wakeups: 'poll', clock: 'store', order: 'global' },
+ *   connect: (namespace, options) => MyBackend.connect({ namespace, ...options }),
+ * })
+ * ```
+ */
+export function testBackendContract(harness: ContractHarness): void {
+  describe(`${harness.name}: the persistence contract`, () => {
+    for (const [noun, tests] of Object.entries(contractTests)) {
+      describe(noun, () => {
+        for (const { title, run, timeoutMs } of tests) {
+          test(title, timeoutMs === undefined ? {} : { timeout: timeoutMs }, async () => {
+            await using context = new ContractContext(harness)
+            await run(context)
+          })
+        }
+      })
+    }
+    test('says of itself what the harness says', async () => {
+      await using context = new ContractContext(harness)
+      const backend = await context.open()
+      expect(backend.capabilities).toEqual(harness.capabilities)
+    })
+  })
+}
