@@ -5,6 +5,7 @@
  * On any newer Node it is skipped, so that scripts run on the Node that is installed.
  */
 const nodeBinary = /^node-(?:bin-)?(linux|darwin|win)-(x64|arm64)$/
+const tooOld = '<22.18.0 || >=23.0.0 <24.11.0 || >=25.0.0 <26.0.0'
 
 export const hooks = {
   readPackage(pkg) {
@@ -18,7 +19,8 @@ export const hooks = {
       ...pkg,
       os: [os === 'win' ? 'win32' : os],
       cpu: [cpu],
-      engines: { node: '<22.18.0 || >=23.0.0 <24.11.0 || >=25.0.0 <26.0.0' },
+      // Its own version too: an install that a script starts runs on it, and must not remove it.
+      engines: { node: `${tooOld} || ${pkg.version}` },
     }
   },
 }

@@ -3,7 +3,7 @@
  * Checks what a package would publish: packs it as `pnpm publish` does, looks into the tarball, and
  * hands that to publint and to Are the Types Wrong. Run in a built package.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -22,11 +22,10 @@ const shell = process.platform === 'win32'
 const folder = await mkdtemp(join(tmpdir(), 'sayiir-check-'))
 try {
   const { tarball, files } = pack()
-  const problems = [...contents(files), ...(await publishing(tarball))]
+  const problems = [...contents(files), ...(await manifest(tarball)), ...types(tarball)]
   for (const problem of problems) console.error(problem)
   if (problems.length > 0) process.exitCode = 1
-
-  execFileSync('attw', [tarball, '--profile', 'esm-only'], { stdio: 'inherit', shell })
+  else console.log(`${files.length} files to publish, nothing wrong with them`)
 } finally {
   await rm(folder, { recursive: true })
 }
@@ -49,7 +48,7 @@ function contents(files: readonly string[]): string[] {
   ]
 }
 
-async function publishing(tarball: string): Promise<string[]> {
+async function manifest(tarball: string): Promise<string[]> {
   const bytes = await readFile(tarball)
   const { messages, pkg } = await publint({
     pack: { tarball: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) },
@@ -60,4 +59,11 @@ async function publishing(tarball: string): Promise<string[]> {
     problems.push('publishConfig.exports is missing an entry: @sayiir/source would be published')
   }
   return problems
+}
+
+function types(tarball: string): string[] {
+  const attw = join(import.meta.dirname, 'node_modules/.bin/attw')
+  const args = [tarball, '--profile', 'esm-only', '--no-emoji']
+  const { status, stdout, stderr } = spawnSync(attw, args, { encoding: 'utf8', shell })
+  return status === 0 ? [] : [`${stdout}${stderr}` || 'attw could not be run']
 }

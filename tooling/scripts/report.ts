@@ -38,7 +38,7 @@ export async function read(name: string, file: string): Promise<PackageCount> {
 }
 
 /** Counts a report. A file that could not be loaded has no tests in it and counts as one failure. */
-export function count(report: VitestReport): Total {
+function count(report: VitestReport): Total {
   const unloaded = report.testResults.filter(
     ({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0,
   ).length
