@@ -9,6 +9,7 @@ const config: UserConfig = {
   hash: false,
   dts: true,
   clean: true,
+  logLevel: 'warn',
 }
 
 export default config

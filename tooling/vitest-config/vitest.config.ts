@@ -12,7 +12,7 @@ const config: ViteUserConfig = {
     include: ['test/**/*.test.ts'],
     pool: 'forks',
     // Inherited by `child_process.fork`; `spawn` passes `process.execArgv` on.
-    execArgv: [`--conditions=${source}`],
+    execArgv: ['--disable-warning=ExperimentalWarning', `--conditions=${source}`],
     // turbo runs two packages at a time.
     maxWorkers: Math.max(1, Math.ceil(availableParallelism() / 2)),
     testTimeout: 20_000,
