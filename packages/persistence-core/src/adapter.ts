@@ -5,12 +5,17 @@
  * @module
  */
 export { lastOutputOf, timerOf } from './advance.ts'
+export { BaseBackend, type BaseBackendOptions } from './base-backend.ts'
+export { compareIds } from './base-dispatch.ts'
 export * from './check.ts'
 export * from './check-params.ts'
 export { checkSnapshot, copyResult, type TakeResult } from './check-snapshot.ts'
 export * from './dispatch.ts'
 export { claimLost, closed, conflict, notFound, quote, terminal } from './errors.ts'
 export { decodeHead, encodeHead, type HeadColumns, STORED_ELSEWHERE } from './head-record.ts'
+export type { InstanceRecord, QueuedEvent } from './instance.ts'
+export { decodeInstance, encodeInstance } from './instance-codec.ts'
+export type { InstanceStore, Versioned } from './instance-store.ts'
 export { Lifecycle, pause } from './lifecycle.ts'
 export { pollForWakeup, type WakeupPoll } from './poll.ts'
 export { isEnded, positionOf, toHead, withCompletedTasks } from './snapshot.ts'

@@ -2,6 +2,7 @@ import {
   checkDelay,
   checkFlag,
   checkId,
+  checkIdOrNull,
   checkIds,
   checkInteger,
   checkObject,
@@ -14,7 +15,7 @@ import {
 } from './check.ts'
 import { checkOutcome } from './check-outcome.ts'
 import type { PruneParams } from './maintenance.ts'
-import type { SignalDetails, SignalKind } from './signal-store.ts'
+import type { CancelDetails, SignalDetails, SignalKind } from './signal-store.ts'
 import type { EndedStatus, InstanceStatus } from './snapshot.ts'
 import type { ListFilter, SaveOptions } from './snapshot-store.ts'
 import type {
@@ -212,6 +213,12 @@ export function checkSignalDetails(value: unknown): Required<SignalDetails> {
     reason: checkTextOrNull(from.reason, 'reason'),
     requestedBy: checkTextOrNull(from.requestedBy, 'requestedBy'),
   }
+}
+
+/** The task that a cancel interrupts; null where it is left out. */
+export function checkCancelDetails(value: unknown): Required<CancelDetails> {
+  const { interruptedAtTask } = checkObject(value ?? {}, 'details')
+  return { interruptedAtTask: checkIdOrNull(interruptedAtTask, 'interruptedAtTask') }
 }
 
 /** Parameters of `prune`, with their defaults. */

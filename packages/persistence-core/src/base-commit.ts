@@ -1,0 +1,139 @@
+import { candidates, claimBest, nullIfGone, toClaimed } from './base-dispatch.ts'
+import { type CommitRecord, isHeldBy, isRepeated, isServed, orderKey } from './dispatch.ts'
+import {
+  advanceTimer,
+  availableEntries,
+  commit,
+  entryOf,
+  type InstanceRecord,
+  recordCommit,
+} from './instance.ts'
+import { claimWith, type InstanceStore, type Step, update } from './instance-store.ts'
+import type {
+  ClaimedTask,
+  ClaimNext,
+  CommitReceipt,
+  TaskClaimRef,
+  TaskOutcome,
+} from './task-claim-store.ts'
+
+/** What a commit came to, before it looks for work elsewhere. */
+interface Committed {
+  readonly record: CommitRecord
+  readonly next: ClaimedTask | null
+  /** Whether a task of another instance may be claimed in its place. */
+  readonly mayClaim: boolean
+}
+
+/**
+ * Rule D6. The outcome and a following task of the same instance are one compare-and-set. A task
+ * of another instance is a second one: a crash between the two leaves the commit without it.
+ */
+export async function commitAndClaim(
+  store: InstanceStore,
+  ref: TaskClaimRef,
+  outcome: TaskOutcome,
+  claimNext: ClaimNext | undefined,
+  agingIntervalMs: number,
+): Promise<CommitReceipt> {
+  const { instanceId, taskId, workerId } = ref
+  const repeated = await repeatedCommit(store, ref)
+  if (repeated !== null) return repeated
+  const { record, next, mayClaim } = await update(
+    store,
+    instanceId,
+    async (before, at): Promise<Step<Committed>> => {
+      const wasPaused = before.snapshot.state.status === 'paused'
+      const committed = commit(before, ref, outcome, at)
+      if (claimNext === undefined || wasPaused) {
+        return {
+          after: committed.after,
+          reply: { record: committed.record, next: null, mayClaim: false },
+        }
+      }
+      const own = await claimOwn(store, committed.after, workerId, claimNext, at, agingIntervalMs)
+      if (own === null) {
+        return {
+          after: committed.after,
+          reply: { record: committed.record, next: null, mayClaim: true },
+        }
+      }
+      return {
+        after: recordCommit(own.after, taskId, withNext(committed.record, own.reply)),
+        reply: { record: committed.record, next: own.reply, mayClaim: false },
+      }
+    },
+  )
+  const { revision, status } = record
+  if (!mayClaim || claimNext === undefined) return { revision, status, next }
+  const { ttlMs, ...filter } = claimNext
+  const found = await candidates(store, filter, workerId, agingIntervalMs)
+  const [elsewhere = null] = await claimBest(store, found, 1, { workerId, ttlMs })
+  if (elsewhere !== null) await rememberNext(store, ref, record, elsewhere)
+  return { revision, status, next: elsewhere }
+}
+
+/** The first receipt, where this commit was made before. */
+async function repeatedCommit(
+  store: InstanceStore,
+  ref: TaskClaimRef,
+): Promise<CommitReceipt | null> {
+  const read = await store.readInstance(ref.instanceId)
+  const last = read?.record.commits.get(ref.taskId)
+  if (read === null || !isRepeated(last, ref) || isHeldBy(entryOf(read.record, ref.taskId), ref))
+    return null
+  const { revision, status, next } = last
+  if (next === null) return { revision, status, next }
+  const other = await store.readInstance(next.instanceId)
+  const entry = other === null ? undefined : entryOf(other.record, next.taskId)
+  const held = isHeldBy(entry, { ...next, workerId: last.workerId })
+  return {
+    revision,
+    status,
+    next:
+      held && other !== null && entry?.claim != null
+        ? toClaimed(other.record, next.taskId, entry.claim)
+        : null,
+  }
+}
+
+/** The best task of the same instance, claimed; a retry that this worker failed itself is left for the general search. */
+async function claimOwn(
+  store: InstanceStore,
+  before: InstanceRecord,
+  workerId: string,
+  { ttlMs, ...filter }: ClaimNext,
+  at: number,
+  agingIntervalMs: number,
+): Promise<Step<ClaimedTask> | null> {
+  const current = advanceTimer(before, at)
+  const [best] = availableEntries(current, at)
+    .filter((entry) => isServed(filter, current.snapshot.definitionHash, entry.tags))
+    .filter((entry) => entry.lastFailedWorker !== workerId)
+    .sort((a, b) => orderKey(a, agingIntervalMs) - orderKey(b, agingIntervalMs))
+  if (best === undefined) return null
+  const { after, reply } = await claimWith(store, current, best.taskId, { workerId, ttlMs }, at)
+  const claimed = reply === null ? null : toClaimed(after, best.taskId, reply)
+  return claimed === null ? null : { after, reply: claimed }
+}
+
+function withNext(record: CommitRecord, { claim }: ClaimedTask): CommitRecord {
+  const { instanceId, taskId, token } = claim
+  return { ...record, next: { instanceId, taskId, token } }
+}
+
+/** Lets a repeat of the commit find the task that it brought. */
+async function rememberNext(
+  store: InstanceStore,
+  ref: TaskClaimRef,
+  record: CommitRecord,
+  next: ClaimedTask,
+): Promise<void> {
+  await update(store, ref.instanceId, (before) => {
+    const isLast = before.commits.get(ref.taskId)?.token === record.token
+    return {
+      after: isLast ? recordCommit(before, ref.taskId, withNext(record, next)) : before,
+      reply: undefined,
+    }
+  }).catch(nullIfGone)
+}
