@@ -5,13 +5,26 @@
  */
 import { describe, expect, test } from 'vitest'
 import { ContractContext, type ContractTest } from './context.ts'
+import { eventTests } from './event.ts'
+import { forkTests } from './fork.ts'
+import { forkBranchTests } from './fork-branch.ts'
 import type { ContractHarness } from './harness.ts'
+import { signalApplyTests } from './signal-apply.ts'
+import { signalEventTests } from './signal-event.ts'
+import { signalStoreTests } from './signal-store.ts'
+import { signalTimeoutTests } from './signal-timeout.ts'
+import { timerTests } from './timer.ts'
 
 export type { ContractTest } from './context.ts'
 export type { BorrowedClient, ContractHarness } from './harness.ts'
 
 /** Every test of the suite, by the noun that it is about. */
-export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = {}
+export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = {
+  fork: [...forkTests, ...forkBranchTests],
+  timer: [...timerTests, ...signalTimeoutTests],
+  event: [...eventTests, ...signalEventTests],
+  'signal store': [...signalStoreTests, ...signalApplyTests],
+}
 
 /**
  * Runs the whole suite on a backend. Call it once at the top level of a vitest file.
