@@ -3,6 +3,7 @@ export type { Abortable, BackendOptions, Capabilities, PersistentBackend } from 
 export { type RunnableTask, runnableTasks } from './dispatch.ts'
 export { decodeSnapshot, encodeSnapshot } from './envelope.ts'
 export { BackendError, type BackendErrorCode, type BackendErrorDetails } from './errors.ts'
+export { type HoldClaimOptions, holdClaim } from './hold-claim.ts'
 export type * from './maintenance.ts'
 export { applyOutcome } from './outcome.ts'
 export type * from './position.ts'
