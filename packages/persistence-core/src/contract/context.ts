@@ -128,6 +128,18 @@ export async function refused(
   }
 }
 
+/** What each of several racing calls came to: its value, or its error's code. */
+export async function settle<T>(calls: readonly Promise<T>[]): Promise<(T | string)[]> {
+  return Promise.all(
+    calls.map((call) =>
+      call.catch((error: unknown) => {
+        if (BackendError.is(error)) return error.code
+        throw error
+      }),
+    ),
+  )
+}
+
 /** Everything that an iterable yields. */
 export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = []

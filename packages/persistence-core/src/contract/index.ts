@@ -4,15 +4,25 @@
  * @module
  */
 import { describe, expect, test } from 'vitest'
+import { argumentTests } from './arguments.ts'
 import { ContractContext, type ContractTest } from './context.ts'
+import { deleteTests } from './delete.ts'
+import { endedTests } from './ended.ts'
 import { eventTests } from './event.ts'
+import { fencedSaveTests } from './fenced-save.ts'
 import { forkTests } from './fork.ts'
 import { forkBranchTests } from './fork-branch.ts'
 import type { ContractHarness } from './harness.ts'
+import { lifecycleTests } from './lifecycle.ts'
+import { maintenanceTests } from './maintenance.ts'
+import { saveTests } from './save.ts'
 import { signalApplyTests } from './signal-apply.ts'
 import { signalEventTests } from './signal-event.ts'
 import { signalStoreTests } from './signal-store.ts'
 import { signalTimeoutTests } from './signal-timeout.ts'
+import { snapshotListingTests } from './snapshot-listing.ts'
+import { snapshotStoreTests } from './snapshot-store.ts'
+import { taskResultStoreTests } from './task-result-store.ts'
 import { timerTests } from './timer.ts'
 
 export type { ContractTest } from './context.ts'
@@ -20,6 +30,18 @@ export type { BorrowedClient, ContractHarness } from './harness.ts'
 
 /** Every test of the suite, by the noun that it is about. */
 export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = {
+  'snapshot store': [
+    ...snapshotStoreTests,
+    ...snapshotListingTests,
+    ...saveTests,
+    ...fencedSaveTests,
+    ...endedTests,
+    ...deleteTests,
+  ],
+  'task result store': taskResultStoreTests,
+  maintenance: maintenanceTests,
+  lifecycle: lifecycleTests,
+  arguments: argumentTests,
   fork: [...forkTests, ...forkBranchTests],
   timer: [...timerTests, ...signalTimeoutTests],
   event: [...eventTests, ...signalEventTests],
