@@ -14,8 +14,8 @@ export const MAX_TASK_LIMIT = 1000
 export const DEFAULT_MAX_PAYLOAD_BYTES: number = 16 * 1024 * 1024
 /** Milliseconds of waiting worth one level of priority, unless a backend is told otherwise. */
 export const DEFAULT_AGING_INTERVAL_MS = 300_000
-/** The last instant that a JavaScript date can name; durations never reach past it. */
-export const MAX_TIME = 8.64e15
+/** The last instant that RFC 3339, and so the snapshot envelope, can name: the end of the year 9999. Durations never reach past it. */
+export const MAX_TIME = 253_402_300_799_999
 /** The priority of a task that has none. */
 export const DEFAULT_PRIORITY = 3
 
