@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
 import type { PersistentBackend } from '../backend.ts'
+import { MAX_TIME } from '../check.ts'
 import {
   bytes,
   type ContractContext,
@@ -200,7 +201,7 @@ export const lifecycleTests: readonly ContractTest[] = [
     const [first, ...others] = backends as [PersistentBackend, ...PersistentBackend[]]
     await first.storeSignal('same', 'cancel')
     expect(await first.checkAndCancel('same')).toBe(true)
-    await first.prune({ endedBefore: 8e15 })
+    await first.prune({ endedBefore: MAX_TIME })
     await first.deleteSnapshot('own-0')
     expect(await collect(first.listSnapshots())).toEqual([])
     expect(await first.waitForWakeup({ timeoutMs: 0 })).toBeNull()

@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
 import type { PersistentBackend } from '../backend.ts'
+import { MAX_TIME } from '../check.ts'
 import type { EndedStatus, InstanceStatus, WorkflowSnapshot } from '../snapshot.ts'
 import { cancelWorkflow, completeWorkflow, failWorkflow, pauseWorkflow } from '../transitions.ts'
 import { bytes, type ContractTest, collect, failure, rule, text } from './context.ts'
@@ -203,9 +204,14 @@ export const maintenanceTests: readonly ContractTest[] = [
     for (const status of ['completed', 'failed', 'failed', 'cancelled'] as const) {
       await backend.saveSnapshot(ended(`${status}-${Math.random()}`, status))
     }
-    const far = 8e15
     await backend.saveSnapshot(
-      at('later', { kind: 'at-delay', delayId: 'd', enteredAt: 0, wakeAt: far, nextTaskId: 'a' }),
+      at('later', {
+        kind: 'at-delay',
+        delayId: 'd',
+        enteredAt: 0,
+        wakeAt: MAX_TIME,
+        nextTaskId: 'a',
+      }),
     )
     const none = await backend.stats()
     expect(none).toEqual({
@@ -217,7 +223,7 @@ export const maintenanceTests: readonly ContractTest[] = [
     await backend.saveSnapshot(atTask('expiring'))
     await claim(backend, 'expiring', 'a', { ttlMs: SHORT_MS })
     await t.elapse(SHORT_MS)
-    await backend.saveSnapshot(atFork('fork', ['a', 'b', { taskId: 'c', availableAt: far }]))
+    await backend.saveSnapshot(atFork('fork', ['a', 'b', { taskId: 'c', availableAt: MAX_TIME }]))
     await backend.saveSnapshot(
       at('due', { kind: 'at-delay', delayId: 'd', enteredAt: 0, wakeAt: 1, nextTaskId: 'a' }),
     )

@@ -37,9 +37,9 @@ const POSITIONS: readonly Position[] = [
     kind: 'at-fork',
     forkId: 'f',
     pendingTasks: [
-      { taskId: 'a' },
+      { taskId: 'p' },
       {
-        taskId: 'b',
+        taskId: 'q',
         branch: 'left',
         inputTaskId: 'a',
         priority: 1,
