@@ -192,12 +192,10 @@ export const snapshotStoreTests: readonly ContractTest[] = [
     'writing into what was passed in or handed out does not reach the store',
     async (t) => {
       const backend = await t.open()
-      const make = (): WorkflowSnapshot =>
-        pauseWorkflow(rich('i', { ...atTask('i').state, completedTasks: results(SHUFFLED) }), {
-          at: 1,
-        })
-      const expected = contentOf(make())
-      const given = make()
+      const state = { ...atTask('i').state, completedTasks: results(SHUFFLED) }
+      // A clone: what other tests work with must not be written into.
+      const given = structuredClone(pauseWorkflow(rich('i', state), { at: 1 }))
+      const expected = contentOf(structuredClone(given))
       const saving = backend.saveSnapshot(given)
       scribble(given.state)
       scribble(given.retries)
