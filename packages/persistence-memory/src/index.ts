@@ -1,0 +1,2 @@
+export { InMemoryBackend } from './backend.ts'
+export type { InMemoryBackendOptions } from './options.ts'

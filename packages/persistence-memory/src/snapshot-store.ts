@@ -1,0 +1,136 @@
+import type {
+  Abortable,
+  ListFilter,
+  SaveOptions,
+  SnapshotStore,
+  SnapshotSummary,
+  WorkflowSnapshot,
+} from '@sayiir/persistence-core'
+import {
+  type CheckedListFilter,
+  type CheckedSaveOptions,
+  checkAbortable,
+  checkId,
+  checkListFilter,
+  checkSaveOptions,
+  checkSnapshot,
+  claimLost,
+  conflict,
+  isEnded,
+  isHeldBy,
+  notFound,
+  terminal,
+} from '@sayiir/persistence-core/adapter'
+import { compareIds } from './compare-ids.ts'
+import { copySnapshot } from './copies.ts'
+import { type InstanceRecord, type Placed, place, placed, takeQueuedEvent } from './records.ts'
+import type { StoreContext } from './store-context.ts'
+
+/** Whole snapshots. */
+export class MemorySnapshotStore implements SnapshotStore {
+  readonly #context: StoreContext
+
+  constructor(context: StoreContext) {
+    this.#context = context
+  }
+
+  async saveSnapshot(value: WorkflowSnapshot, options?: SaveOptions): Promise<WorkflowSnapshot> {
+    const { lifecycle, maxPayloadBytes, records, now } = this.#context
+    const snapshot = checkSnapshot(value, maxPayloadBytes)
+    const conditions = checkSaveOptions(options, snapshot)
+    return lifecycle.run(checkAbortable(options), () => {
+      const found = records.get(snapshot.instanceId)
+      checkConditions(snapshot.instanceId, found, conditions)
+      const at = now()
+      const record = found ?? records.create(snapshot, at)
+      if (found !== undefined) {
+        const saved = withoutReleased(place(placed(record), snapshot, at), conditions)
+        records.change(record, takeQueuedEvent(record, saved, at), at)
+      }
+      return copySnapshot(record.snapshot)
+    })
+  }
+
+  async loadSnapshot(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {
+    const { lifecycle, records } = this.#context
+    checkId(instanceId, 'instanceId')
+    return lifecycle.run(checkAbortable(options), () =>
+      copySnapshot(records.require(instanceId).snapshot),
+    )
+  }
+
+  async deleteSnapshot(instanceId: string, options?: Abortable): Promise<void> {
+    const { lifecycle, records } = this.#context
+    checkId(instanceId, 'instanceId')
+    return lifecycle.run(checkAbortable(options), () => records.delete(records.require(instanceId)))
+  }
+
+  async *listSnapshots(given?: ListFilter): AsyncGenerator<SnapshotSummary, void, undefined> {
+    const { lifecycle, records } = this.#context
+    const filter = checkListFilter(given)
+    lifecycle.check(filter.signal)
+    // The ids of the beginning: whatever comes and goes meanwhile, none is listed twice or missed.
+    const ids = [...records.all()]
+      .filter((record) => isListed(record, filter))
+      .map(({ snapshot }) => snapshot.instanceId)
+      .sort(compareIds)
+    let left = filter.limit
+    for (const id of ids) {
+      if (left === 0) return
+      lifecycle.check(filter.signal)
+      const record = records.get(id)
+      if (record === undefined || !isListed(record, filter)) continue
+      left -= 1
+      yield toSummary(record.snapshot)
+    }
+    lifecycle.check(filter.signal)
+  }
+}
+
+/** What must hold for a save to land. */
+function checkConditions(
+  instanceId: string,
+  record: InstanceRecord | undefined,
+  { claim, expectedRevision }: CheckedSaveOptions,
+): void {
+  if (record === undefined) {
+    if (claim !== null) throw notFound(instanceId)
+    if (expectedRevision !== null && expectedRevision !== 0) {
+      throw conflict(instanceId, expectedRevision, null)
+    }
+    return
+  }
+  const { revision, state } = record.snapshot
+  if (isEnded(state.status)) throw terminal(instanceId, state.status)
+  if (claim !== null && !isHeldBy(record.entries.get(claim.taskId), claim)) {
+    throw claimLost(instanceId, claim.taskId)
+  }
+  if (expectedRevision !== null && expectedRevision !== revision) {
+    throw conflict(instanceId, expectedRevision, revision)
+  }
+}
+
+function withoutReleased(saved: Placed, { claim, release }: CheckedSaveOptions): Placed {
+  if (claim === null || !release) return saved
+  return {
+    ...saved,
+    entries: saved.entries.map((entry) =>
+      entry.taskId === claim.taskId ? { ...entry, claim: null } : entry,
+    ),
+  }
+}
+
+function isListed({ snapshot }: InstanceRecord, filter: CheckedListFilter): boolean {
+  const { statuses, definitionHashes, prefix, after } = filter
+  return (
+    (statuses === null || statuses.includes(snapshot.state.status)) &&
+    (definitionHashes === null || definitionHashes.includes(snapshot.definitionHash)) &&
+    (prefix === null || snapshot.instanceId.startsWith(prefix)) &&
+    (after === null || compareIds(snapshot.instanceId, after) > 0)
+  )
+}
+
+function toSummary(snapshot: WorkflowSnapshot): SnapshotSummary {
+  const { instanceId, definitionHash, state, revision, createdAt, updatedAt } = snapshot
+  return { instanceId, definitionHash, status: state.status, revision, createdAt, updatedAt }
+}
