@@ -7,6 +7,8 @@ const config: UserConfig = {
     index: 'src/index.ts',
     adapter: 'src/adapter.ts',
     contract: 'src/contract/index.ts',
+    // Run by Node as a process of its own: beside contract.js, where the suite looks for it.
+    'process-worker': 'src/contract/process-worker.ts',
   },
 }
 

@@ -5,6 +5,7 @@
  */
 import { describe, expect, test } from 'vitest'
 import { argumentTests } from './arguments.ts'
+import { claimTests } from './claim.ts'
 import { ContractContext, type ContractTest } from './context.ts'
 import { deleteTests } from './delete.ts'
 import { endedTests } from './ended.ts'
@@ -14,7 +15,9 @@ import { forkTests } from './fork.ts'
 import { forkBranchTests } from './fork-branch.ts'
 import type { ContractHarness } from './harness.ts'
 import { lifecycleTests } from './lifecycle.ts'
+import { lostClaimTests } from './lost-claim.ts'
 import { maintenanceTests } from './maintenance.ts'
+import { processTests } from './processes.ts'
 import { saveTests } from './save.ts'
 import { signalApplyTests } from './signal-apply.ts'
 import { signalEventTests } from './signal-event.ts'
@@ -22,6 +25,7 @@ import { signalStoreTests } from './signal-store.ts'
 import { signalTimeoutTests } from './signal-timeout.ts'
 import { snapshotListingTests } from './snapshot-listing.ts'
 import { snapshotStoreTests } from './snapshot-store.ts'
+import { taskClaimStoreTests } from './task-claim-store.ts'
 import { taskResultStoreTests } from './task-result-store.ts'
 import { timerTests } from './timer.ts'
 
@@ -39,9 +43,11 @@ export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = 
     ...deleteTests,
   ],
   'task result store': taskResultStoreTests,
+  'task claim store': [...taskClaimStoreTests, ...claimTests, ...lostClaimTests],
   maintenance: maintenanceTests,
   lifecycle: lifecycleTests,
   arguments: argumentTests,
+  processes: processTests,
   fork: [...forkTests, ...forkBranchTests],
   timer: [...timerTests, ...signalTimeoutTests],
   event: [...eventTests, ...signalEventTests],
