@@ -5,9 +5,12 @@
  */
 import { describe, expect, test } from 'vitest'
 import { argumentTests } from './arguments.ts'
+import { availableTaskTests } from './available-task.ts'
 import { claimTests } from './claim.ts'
 import { ContractContext, type ContractTest } from './context.ts'
 import { deleteTests } from './delete.ts'
+import { dispatchTests } from './dispatch.ts'
+import { dispatchOrderTests } from './dispatch-order.ts'
 import { endedTests } from './ended.ts'
 import { eventTests } from './event.ts'
 import { fencedSaveTests } from './fenced-save.ts'
@@ -44,6 +47,7 @@ export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = 
   ],
   'task result store': taskResultStoreTests,
   'task claim store': [...taskClaimStoreTests, ...claimTests, ...lostClaimTests],
+  dispatch: [...dispatchTests, ...dispatchOrderTests, ...availableTaskTests],
   maintenance: maintenanceTests,
   lifecycle: lifecycleTests,
   arguments: argumentTests,
