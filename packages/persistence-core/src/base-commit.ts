@@ -23,6 +23,8 @@ interface Committed {
   readonly next: ClaimedTask | null
   /** Whether a task of another instance may be claimed in its place. */
   readonly mayClaim: boolean
+  /** Whether it was made before. */
+  readonly isRepeat: boolean
 }
 
 /**
@@ -37,33 +39,37 @@ export async function commitAndClaim(
   agingIntervalMs: number,
 ): Promise<CommitReceipt> {
   const { instanceId, taskId, workerId } = ref
-  const repeated = await repeatedCommit(store, ref)
-  if (repeated !== null) return repeated
-  const { record, next, mayClaim } = await update(
+  const { record, next, mayClaim, isRepeat } = await update(
     store,
     instanceId,
     async (before, at): Promise<Step<Committed>> => {
+      const repeated = repeatOf(before, ref)
+      if (repeated !== null) {
+        const reply = { record: repeated, next: null, mayClaim: false, isRepeat: true }
+        return { after: before, reply }
+      }
       const wasPaused = before.snapshot.state.status === 'paused'
       const committed = commit(before, ref, outcome, at)
       if (claimNext === undefined || wasPaused) {
         return {
           after: committed.after,
-          reply: { record: committed.record, next: null, mayClaim: false },
+          reply: { record: committed.record, next: null, mayClaim: false, isRepeat: false },
         }
       }
       const own = await claimOwn(store, committed.after, workerId, claimNext, at, agingIntervalMs)
       if (own === null) {
         return {
           after: committed.after,
-          reply: { record: committed.record, next: null, mayClaim: true },
+          reply: { record: committed.record, next: null, mayClaim: true, isRepeat: false },
         }
       }
       return {
         after: recordCommit(own.after, taskId, withNext(committed.record, own.reply)),
-        reply: { record: committed.record, next: own.reply, mayClaim: false },
+        reply: { record: committed.record, next: own.reply, mayClaim: false, isRepeat: false },
       }
     },
   )
+  if (isRepeat) return firstReceipt(store, record)
   const { revision, status } = record
   if (!mayClaim || claimNext === undefined) return { revision, status, next }
   const { ttlMs, ...filter } = claimNext
@@ -73,15 +79,14 @@ export async function commitAndClaim(
   return { revision, status, next: elsewhere }
 }
 
-/** The first receipt, where this commit was made before. */
-async function repeatedCommit(
-  store: InstanceStore,
-  ref: TaskClaimRef,
-): Promise<CommitReceipt | null> {
-  const read = await store.readInstance(ref.instanceId)
-  const last = read?.record.commits.get(ref.taskId)
-  if (read === null || !isRepeated(last, ref) || isHeldBy(entryOf(read.record, ref.taskId), ref))
-    return null
+/** What is remembered of this commit, if it was made before. */
+function repeatOf(record: InstanceRecord, ref: TaskClaimRef): CommitRecord | null {
+  const last = record.commits.get(ref.taskId)
+  return isRepeated(last, ref) && !isHeldBy(entryOf(record, ref.taskId), ref) ? last : null
+}
+
+/** The first receipt; with the task that came with it, if that is still held. */
+async function firstReceipt(store: InstanceStore, last: CommitRecord): Promise<CommitReceipt> {
   const { revision, status, next } = last
   if (next === null) return { revision, status, next }
   const other = await store.readInstance(next.instanceId)
