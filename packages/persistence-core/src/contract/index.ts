@@ -7,6 +7,9 @@ import { describe, expect, test } from 'vitest'
 import { argumentTests } from './arguments.ts'
 import { availableTaskTests } from './available-task.ts'
 import { claimTests } from './claim.ts'
+import { claimNextTests } from './claim-next.ts'
+import { commitTests } from './commit.ts'
+import { repeatedCommitTests } from './commit-repeat.ts'
 import { ContractContext, type ContractTest } from './context.ts'
 import { deleteTests } from './delete.ts'
 import { dispatchTests } from './dispatch.ts'
@@ -21,6 +24,7 @@ import { lifecycleTests } from './lifecycle.ts'
 import { lostClaimTests } from './lost-claim.ts'
 import { maintenanceTests } from './maintenance.ts'
 import { processTests } from './processes.ts'
+import { retryTests } from './retry.ts'
 import { saveTests } from './save.ts'
 import { signalApplyTests } from './signal-apply.ts'
 import { signalEventTests } from './signal-event.ts'
@@ -48,6 +52,7 @@ export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = 
   'task result store': taskResultStoreTests,
   'task claim store': [...taskClaimStoreTests, ...claimTests, ...lostClaimTests],
   dispatch: [...dispatchTests, ...dispatchOrderTests, ...availableTaskTests],
+  commit: [...commitTests, ...claimNextTests, ...repeatedCommitTests, ...retryTests],
   maintenance: maintenanceTests,
   lifecycle: lifecycleTests,
   arguments: argumentTests,
