@@ -205,6 +205,10 @@ async function main(): Promise<void> {
   await send({ kind: 'done', value })
 }
 
+// Whoever started the process is gone, perhaps killed: nobody else would end it.
+const orphaned = (): void => process.exit(1)
+process.once('disconnect', orphaned)
+
 try {
   await main()
 } catch (error) {
@@ -213,4 +217,5 @@ try {
   process.exitCode = 1
 }
 // From here on nothing of ours keeps the process alive: it must end by itself (rule M2).
+process.off('disconnect', orphaned)
 process.disconnect()

@@ -10,6 +10,9 @@ export type ProcessParams = Omit<ProcessTask, 'module'>
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 const workerPath = new URL(`./process-worker.${extension}`, import.meta.url)
 
+/** Milliseconds for a process to end in that has nothing left to do: only a failing test waits so long. */
+const EXIT_MS = 10_000
+
 /** A process of its own with a backend on a namespace, which does one job. */
 export class WorkerProcess implements AsyncDisposable {
   readonly #child: ChildProcess
@@ -74,7 +77,11 @@ export class WorkerProcess implements AsyncDisposable {
   /** What the job came to; the process has ended by itself, without an error. */
   async result<T>(): Promise<T> {
     const value = await this.#next('done')
-    expect(await this.#exited, this.#stderr.join('')).toBe(0)
+    const late = AbortSignal.timeout(EXIT_MS)
+    const { promise: tooLate, reject } = Promise.withResolvers<never>()
+    late.onabort = () => reject(new Error('a process went on after its backend was closed'))
+    expect(await Promise.race([this.#exited, tooLate]), this.#stderr.join('')).toBe(0)
+    late.onabort = null
     return value as T
   }
 
