@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import { completeTask } from '../transitions.ts'
 import { bytes, type ContractTest, rule } from './context.ts'
-import { at, atFork, atTask, claim, claimOne, SHORT_MS, toTask, WORKER } from './fixtures.ts'
+import { at, atTask, claim, claimOne, SHORT_MS, toTask, WORKER } from './fixtures.ts'
 import { commit, run, storeTime, tasksOf } from './steps.ts'
 
 /** Since when a task waits, and what else it carries. */
@@ -95,10 +95,13 @@ export const availableTaskTests: readonly ContractTest[] = [
 
   rule('D2', 'a task that is put off waits from when it is due', async (t) => {
     const backend = await t.open()
-    const availableAt = (await storeTime(backend)) + SHORT_MS
-    await backend.saveSnapshot(atFork('i', [{ taskId: 'x', availableAt }]))
+    await backend.saveSnapshot(atTask('i'))
+    const pendingTasks = [{ taskId: 'x', delayMs: SHORT_MS }]
+    const position = { kind: 'at-fork', forkId: 'f', pendingTasks, join: { taskId: 'j' } } as const
+    await run(backend, 'i', 'a', 'out', { position })
+    const { updatedAt } = await backend.loadSnapshot('i')
     await t.elapse(SHORT_MS + 10)
-    expect((await tasksOf(backend, 'i')).get('x')?.availableSince).toBe(availableAt)
+    expect((await tasksOf(backend, 'i')).get('x')?.availableSince).toBe(updatedAt + SHORT_MS)
   }),
 
   rule('D2', 'the input is 0 bytes where there is none', async (t) => {

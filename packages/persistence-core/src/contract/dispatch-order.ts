@@ -1,8 +1,9 @@
 import { expect } from 'vitest'
 import type { PersistentBackend } from '../backend.ts'
+import type { NextPendingTask } from '../position.ts'
 import { bytes, type ContractTest, rule } from './context.ts'
 import { atFork, atTask, claim, found, LONG_MS, WORKER } from './fixtures.ts'
-import { CLAIM_NEXT, commit, run, storeTime } from './steps.ts'
+import { CLAIM_NEXT, commit, run } from './steps.ts'
 
 /** The tasks in the order in which one call claims them. */
 async function claimedOrder(
@@ -23,6 +24,18 @@ async function fail(
 ): Promise<void> {
   const held = await claim(backend, instanceId, taskId, { workerId })
   await backend.commitTask({ claim: held, outcome: { kind: 'retry', error: 'e', delayMs: 0 } })
+}
+
+/** Puts instance `i` at a fork of these tasks, whose delays all count from one moment. */
+async function enterFork(
+  backend: PersistentBackend,
+  pendingTasks: readonly NextPendingTask[],
+): Promise<void> {
+  await backend.saveSnapshot(atTask('i'))
+  const join = { taskId: 'join' }
+  await run(backend, 'i', 'a', 'out', {
+    position: { kind: 'at-fork', forkId: 'fork', pendingTasks, join },
+  })
 }
 
 /** Rule D2. */
@@ -84,34 +97,28 @@ const order: readonly ContractTest[] = [
 
   rule('D2', 'among equals of one instance, who became due first comes first', async (t) => {
     const backend = await t.open()
-    const now = await storeTime(backend)
-    await backend.saveSnapshot(
-      atFork('i', [
-        { taskId: 'a', availableAt: now + 40 },
-        { taskId: 'b', availableAt: now + 30 },
-        { taskId: 'c', availableAt: now + 35 },
-        { taskId: 'd', availableAt: now + LONG_MS },
-      ]),
-    )
-    await t.elapse(45)
+    await enterFork(backend, [
+      { taskId: 'a', delayMs: 40 },
+      { taskId: 'b', delayMs: 30 },
+      { taskId: 'c', delayMs: 35 },
+      { taskId: 'd', delayMs: LONG_MS },
+    ])
+    await t.elapse(40)
     expect(await found(backend)).toEqual(['i/b', 'i/c', 'i/a'])
   }),
 
   rule('D2', 'waiting for agingIntervalMs is worth one level of priority', async (t) => {
     const backend = await t.open({ agingIntervalMs: 20 })
-    const now = await storeTime(backend)
     // Four levels are 80 ms: the first is overtaken by one that becomes due less than that later.
-    await backend.saveSnapshot(
-      atFork('i', [
-        { taskId: 'p5', priority: 5, availableAt: now + 200 },
-        { taskId: 'p1 too late', priority: 1, availableAt: now + 281 },
-        { taskId: 'p1 in time', priority: 1, availableAt: now + 279 },
-        { taskId: 'p4', priority: 4, availableAt: now + 219 },
-        { taskId: 'p4 too late', priority: 4, availableAt: now + 221 },
-        { taskId: 'p2', priority: 2, availableAt: now + 250 },
-      ]),
-    )
-    await t.elapse(290)
+    await enterFork(backend, [
+      { taskId: 'p5', priority: 5, delayMs: 1 },
+      { taskId: 'p1 too late', priority: 1, delayMs: 82 },
+      { taskId: 'p1 in time', priority: 1, delayMs: 80 },
+      { taskId: 'p4', priority: 4, delayMs: 20 },
+      { taskId: 'p4 too late', priority: 4, delayMs: 22 },
+      { taskId: 'p2', priority: 2, delayMs: 51 },
+    ])
+    await t.elapse(82)
     const ordered = ['p2', 'p4', 'p1 in time', 'p5', 'p4 too late', 'p1 too late']
     expect(await found(backend)).toEqual(ordered.map((taskId) => `i/${taskId}`))
     expect(await claimedOrder(backend)).toEqual(ordered.map((taskId) => `i/${taskId}`))
