@@ -55,6 +55,8 @@ export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = 
   'task claim store': [...taskClaimStoreTests, ...claimTests, ...lostClaimTests],
   dispatch: [...dispatchTests, ...dispatchOrderTests, ...availableTaskTests],
   commit: [...commitTests, ...claimNextTests, ...repeatedCommitTests, ...retryTests],
+  wakeup: wakeupTests,
+  concurrency: concurrencyTests,
   maintenance: maintenanceTests,
   lifecycle: lifecycleTests,
   arguments: argumentTests,
