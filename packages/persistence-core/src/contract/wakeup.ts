@@ -123,8 +123,7 @@ export const wakeupTests: readonly ContractTest[] = [
         await near.goesOnUntil(work)
         await far.goesOnUntil(work)
       } else {
-        await near.goesOn()
-        await far.goesOn()
+        await Promise.all([near.goesOn(), far.goesOn()])
         expect(await found(other)).toEqual([])
         await work()
       }
@@ -171,8 +170,7 @@ export const wakeupTests: readonly ContractTest[] = [
     const none = wait(t, other, { definitionHashes: [] })
     await backend.saveSnapshot(atTask('gpu', 'a', { tags: ['gpu'] }))
     await endsWith(gpu, { instanceId: 'gpu', taskId: 'a' })
-    await untagged.goesOn()
-    await second.goesOn()
+    await Promise.all([untagged.goesOn(), second.goesOn()])
     await backend.saveSnapshot(atTask('plain'))
     await endsWith(untagged, { instanceId: 'plain', taskId: 'a' })
     await second.goesOn()
@@ -227,7 +225,7 @@ export const wakeupTests: readonly ContractTest[] = [
     const waits = Array.from({ length: 20 }, (_, index) =>
       wait(t, backends[index % 4] as PersistentBackend),
     )
-    for (const waiting of waits.slice(0, 4)) await waiting.goesOn()
+    await Promise.all(waits.map((waiting) => waiting.goesOn()))
     await backend.saveSnapshot(atTask('i'))
     for (const waiting of waits) await endsWith(waiting, { instanceId: 'i', taskId: 'a' })
     // And again: a wait is no subscription that is used up.
