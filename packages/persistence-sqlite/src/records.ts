@@ -1,0 +1,252 @@
+import type { Branches, InstanceStatus, SnapshotHead, TaskResult } from '@sayiir/persistence-core'
+import {
+  type DispatchEntry,
+  decodeHead,
+  encodeHead,
+  type HeldClaim,
+  positionOf,
+  STORED_ELSEWHERE,
+} from '@sayiir/persistence-core/adapter'
+import type { Connection } from './database.ts'
+
+/** Bits of the `signals` column. */
+export const SIGNAL_BITS = { cancel: 1, pause: 2 } as const
+
+/** The `queue` column: which index a task is in. */
+export const QUEUE = { none: 0, ready: 1, claimed: 2, timer: 3 } as const
+
+/** Which results an instance has, so that a save need not read them to know. */
+export interface ResultSet {
+  /** Of the instance: another one after it was deleted and made anew. */
+  readonly generation: number
+  /** The last number given to a result. */
+  seq: number
+  count: number
+  /** The sum of the numbers' hashes. */
+  digest: number
+}
+
+/** A row of `instance`. In its head, payloads that have rows of their own are {@link STORED_ELSEWHERE}. */
+export interface StoredInstance {
+  readonly head: SnapshotHead
+  /** {@link SIGNAL_BITS} of what is pending. */
+  readonly signals: number
+  readonly results: ResultSet
+}
+
+interface InstanceRow {
+  readonly definition_hash: string
+  readonly revision: number
+  readonly created_at: number
+  readonly updated_at: number
+  readonly signals: number
+  readonly generation: number
+  readonly result_seq: number
+  readonly result_count: number
+  readonly result_digest: number
+  readonly head: string
+}
+
+/** A row of `task`. */
+export interface StoredEntry {
+  readonly entry: DispatchEntry
+  readonly routeId: number
+  readonly queue: number
+}
+
+interface TaskRow {
+  readonly task_id: string
+  readonly route_id: number
+  readonly last_failed_worker: string
+  readonly priority: number
+  readonly available_since: number
+  readonly queue: number
+  readonly timer: number
+  readonly input_task_id: string | null
+  readonly attempt: number
+  readonly deliveries: number
+  readonly worker_id: string | null
+  readonly token: number | null
+  readonly claimed_at: number | null
+  readonly expires_at: number | null
+}
+
+/** One instance's row, or null. */
+export function readInstance(db: Connection, instanceId: string): StoredInstance | null {
+  const row = db.get<InstanceRow>(
+    `SELECT definition_hash, revision, created_at, updated_at, signals,
+      generation, result_seq, result_count, result_digest, head
+    FROM {instance} WHERE id = ?`,
+    instanceId,
+  )
+  if (row === undefined) return null
+  return {
+    head: decodeHead(row.head, {
+      instanceId,
+      definitionHash: row.definition_hash,
+      revision: row.revision,
+      createdAt: row.created_at,
+      updatedAt: row.updated_at,
+      initialInput: STORED_ELSEWHERE,
+      finalOutput: STORED_ELSEWHERE,
+    }),
+    signals: row.signals,
+    results: {
+      generation: row.generation,
+      seq: row.result_seq,
+      count: row.result_count,
+      digest: row.result_digest,
+    },
+  }
+}
+
+/** An instance's status, or null if there is none of that id. */
+export function readStatus(
+  db: Connection,
+  instanceId: string,
+): { readonly status: InstanceStatus; readonly signals: number } | null {
+  return (
+    db.get<{ status: InstanceStatus; signals: number }>(
+      'SELECT status, signals FROM {instance} WHERE id = ?',
+      instanceId,
+    ) ?? null
+  )
+}
+
+const TASK_COLUMNS = `task_id, route_id, last_failed_worker, priority, available_since, queue, timer,
+  input_task_id, attempt, deliveries, worker_id, token, claimed_at, expires_at`
+
+/** The dispatch entries of an instance. */
+export function readEntries(db: Connection, head: SnapshotHead): StoredEntry[] {
+  return db
+    .all<TaskRow>(`SELECT ${TASK_COLUMNS} FROM {task} WHERE instance_id = ?`, head.instanceId)
+    .map((row) => toEntry(head, row))
+}
+
+/** One dispatch entry, or null. */
+export function readEntry(db: Connection, head: SnapshotHead, taskId: string): StoredEntry | null {
+  const row = db.get<TaskRow>(
+    `SELECT ${TASK_COLUMNS} FROM {task} WHERE instance_id = ? AND task_id = ?`,
+    head.instanceId,
+    taskId,
+  )
+  return row === undefined ? null : toEntry(head, row)
+}
+
+function toEntry(head: SnapshotHead, row: TaskRow): StoredEntry {
+  return {
+    entry: {
+      taskId: row.task_id,
+      priority: row.priority,
+      tags: tagsOf(head, row.task_id),
+      attempt: row.attempt,
+      lastFailedWorker: row.last_failed_worker === '' ? null : row.last_failed_worker,
+      availableSince: row.available_since,
+      inputTaskId: row.input_task_id,
+      deliveries: row.deliveries,
+      timer: row.timer === 1,
+      claim: toClaim(row),
+    },
+    routeId: row.route_id,
+    queue: row.queue,
+  }
+}
+
+/** The claim columns of a row. */
+export function toClaim(
+  row: Pick<TaskRow, 'worker_id' | 'token' | 'claimed_at' | 'expires_at'>,
+): HeldClaim | null {
+  const { worker_id: workerId, token, claimed_at: claimedAt, expires_at: expiresAt } = row
+  if (workerId === null || token === null || claimedAt === null) return null
+  return { workerId, token, claimedAt, expiresAt }
+}
+
+function tagsOf(head: SnapshotHead, taskId: string): readonly string[] {
+  const position = positionOf(head)
+  if (position?.kind !== 'at-fork') return head.tags
+  return position.pendingTasks.find((task) => task.taskId === taskId)?.tags ?? []
+}
+
+/** The head's text: outputs of branches that are stored as results are left out (`isStored`). */
+export function toText(head: SnapshotHead, isStored: (result: TaskResult) => boolean): string {
+  return encodeHead(
+    mapBranches(head, (result) =>
+      result.output !== STORED_ELSEWHERE && isStored(result)
+        ? { taskId: result.taskId, output: STORED_ELSEWHERE }
+        : result,
+    ),
+  )
+}
+
+/** The head with the payloads that have rows of their own. */
+export function withPayloads(db: Connection, head: SnapshotHead): SnapshotHead {
+  const { instanceId, state } = head
+  const filled: SnapshotHead = {
+    ...withBranches(db, head),
+    initialInput:
+      head.initialInput === STORED_ELSEWHERE
+        ? readPayload(db, instanceId, 'initial-input')
+        : head.initialInput,
+  }
+  if (state.status !== 'completed' || state.finalOutput !== STORED_ELSEWHERE) return filled
+  const finalOutput = readPayload(db, instanceId, 'final-output') ?? new Uint8Array(0)
+  return { ...filled, state: { ...state, finalOutput } }
+}
+
+/** The head with the outputs of finished branches. */
+function withBranches(db: Connection, head: SnapshotHead): SnapshotHead {
+  return mapBranches(head, (result) =>
+    result.output === STORED_ELSEWHERE
+      ? {
+          taskId: result.taskId,
+          output: readResult(db, head.instanceId, result.taskId) ?? new Uint8Array(0),
+        }
+      : result,
+  )
+}
+
+/** The head with each finished branch's result put through `change`; the same object where nothing changes. */
+export function mapBranches(
+  head: SnapshotHead,
+  change: (result: TaskResult) => TaskResult,
+): SnapshotHead {
+  const position = positionOf(head)
+  if (position === null || !('completedBranches' in position)) return head
+  let changed = false
+  const completedBranches: Branches = new Map(
+    Array.from(position.completedBranches, ([label, result]) => {
+      const after = change(result)
+      changed ||= after !== result
+      return [label, after] as const
+    }),
+  )
+  if (!changed) return head
+  return {
+    ...head,
+    state: { ...head.state, position: { ...position, completedBranches } },
+  } as SnapshotHead
+}
+
+/** One output, or null. */
+export function readResult(db: Connection, instanceId: string, taskId: string): Uint8Array | null {
+  const row = db.get<{ output: Uint8Array }>(
+    'SELECT output FROM {result} WHERE instance_id = ? AND task_id = ?',
+    instanceId,
+    taskId,
+  )
+  return row?.output ?? null
+}
+
+/** The initial input or the final output, or null. */
+export function readPayload(
+  db: Connection,
+  instanceId: string,
+  kind: 'initial-input' | 'final-output',
+): Uint8Array | null {
+  const row = db.get<{ bytes: Uint8Array }>(
+    'SELECT bytes FROM {payload} WHERE instance_id = ? AND kind = ?',
+    instanceId,
+    kind,
+  )
+  return row?.bytes ?? null
+}

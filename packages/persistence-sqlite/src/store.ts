@@ -1,0 +1,77 @@
+import type { Lifecycle } from '@sayiir/persistence-core/adapter'
+import { whileBusy } from './busy.ts'
+import type { Connection } from './database.ts'
+import { toBackendError } from './errors.ts'
+import type { Nudge } from './nudge.ts'
+import type { CheckedOptions } from './options.ts'
+import type { Routes } from './routes.ts'
+import type { KnownResults } from './stored-results.ts'
+import type { Transaction } from './transaction.ts'
+import type { WriteQueue } from './write-queue.ts'
+
+/** What the parts of a backend share. */
+export interface StoreParts {
+  readonly db: Connection
+  readonly routes: Routes
+  readonly known: KnownResults
+  readonly queue: WriteQueue
+  readonly lifecycle: Lifecycle
+  readonly options: CheckedOptions
+  readonly nudge: Nudge
+}
+
+/** The database with its lock, its life and its memory. */
+export class Store {
+  readonly routes: Routes
+  readonly known: KnownResults
+  readonly lifecycle: Lifecycle
+  readonly options: CheckedOptions
+  readonly nudge: Nudge
+  readonly #db: Connection
+  readonly #queue: WriteQueue
+
+  constructor(parts: StoreParts) {
+    this.#db = parts.db
+    this.#queue = parts.queue
+    this.routes = parts.routes
+    this.known = parts.known
+    this.lifecycle = parts.lifecycle
+    this.options = parts.options
+    this.nudge = parts.nudge
+  }
+
+  /** Runs a call that writes: `work` checks first, then writes, and never waits. */
+  write<T>(signal: AbortSignal | undefined, work: (transaction: Transaction) => T): Promise<T> {
+    return this.lifecycle.run(signal, () => this.#queue.run(work))
+  }
+
+  /** Runs a call that only reads, in a transaction, so that it sees one state of all. */
+  read<T>(signal: AbortSignal | undefined, work: (db: Connection) => T): Promise<T> {
+    return this.lifecycle.run(signal, () => this.readNow(work))
+  }
+
+  /** As {@link Store.read}, within a call that runs already. */
+  async readNow<T>(work: (db: Connection) => T): Promise<T> {
+    const db = this.#db
+    try {
+      return await whileBusy(this.options.busyTimeoutMs, () => {
+        db.control('BEGIN')
+        try {
+          const result = work(db)
+          db.control('COMMIT')
+          return result
+        } catch (error) {
+          db.rollback()
+          throw error
+        }
+      })
+    } catch (error) {
+      throw toBackendError(error)
+    }
+  }
+
+  /** As {@link Store.write}, within a call that runs already. */
+  writeNow<T>(work: (transaction: Transaction) => T): Promise<T> {
+    return this.#queue.run(work)
+  }
+}

@@ -1,0 +1,109 @@
+import { whileBusy } from './busy.ts'
+import type { Connection } from './database.ts'
+import { isBusy, toBackendError } from './errors.ts'
+import type { Nudge } from './nudge.ts'
+import type { Routes } from './routes.ts'
+import { Transaction } from './transaction.ts'
+
+/** Milliseconds after which a batch takes no more: the event loop has other work. */
+const BATCH_MS = 10
+
+interface Operation {
+  readonly work: (transaction: Transaction) => unknown
+  readonly resolve: (value: never) => void
+  readonly reject: (error: unknown) => void
+  result?: unknown
+}
+
+/**
+ * Write operations that are in flight together share a transaction, so one disk flush, and each
+ * still succeeds or fails on its own (rule D10). A lone one starts in the next turn of the event
+ * loop. An operation checks first and writes after, so one that fails has written nothing and needs
+ * no savepoint; should one fail in the middle, by a full disk say, the batch is rolled back and the
+ * others run again without it.
+ */
+export class WriteQueue {
+  readonly #db: Connection
+  readonly #routes: Routes
+  readonly #busyTimeoutMs: number
+  readonly #nudge: Nudge
+  #waiting: Operation[] = []
+  #draining = false
+
+  constructor(db: Connection, routes: Routes, busyTimeoutMs: number, nudge: Nudge) {
+    this.#db = db
+    this.#routes = routes
+    this.#busyTimeoutMs = busyTimeoutMs
+    this.#nudge = nudge
+  }
+
+  /** Runs `work` in a transaction, with what else is waiting, and resolves once it is committed. */
+  run<T>(work: (transaction: Transaction) => T): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    this.#waiting.push({ work, resolve, reject })
+    if (!this.#draining) {
+      this.#draining = true
+      setImmediate(() => void this.#drain())
+    }
+    return promise
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      try {
+        await whileBusy(this.#busyTimeoutMs, () => this.#runBatch())
+      } catch (error) {
+        const failed = this.#waiting
+        this.#waiting = []
+        for (const { reject } of failed) reject(toBackendError(error))
+      }
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    this.#draining = false
+  }
+
+  /** Throws, with every operation still waiting, if nothing could be begun or committed. */
+  #runBatch(): void {
+    const db = this.#db
+    db.control('BEGIN IMMEDIATE')
+    const taken: Operation[] = []
+    let transaction: Transaction
+    try {
+      transaction = new Transaction(db, this.#routes)
+      const end = performance.now() + BATCH_MS
+      do {
+        const operation = this.#waiting[taken.length] as Operation
+        const writes = db.writes
+        try {
+          operation.result = operation.work(transaction)
+        } catch (error) {
+          if (db.writes !== writes || isBusy(error)) {
+            this.#abandon(operation, taken.length, error)
+            return
+          }
+          this.#waiting.splice(taken.length, 1)
+          operation.reject(toBackendError(error))
+          continue
+        }
+        taken.push(operation)
+      } while (taken.length < this.#waiting.length && performance.now() < end)
+      transaction.commit()
+    } catch (error) {
+      db.rollback()
+      this.#routes.forget()
+      throw error
+    }
+    this.#waiting.splice(0, taken.length)
+    for (const { resolve, result } of taken) resolve(result as never)
+    this.#nudge.committed(transaction.madeAvailable)
+  }
+
+  /** Leaves the others waiting, for the next batch. */
+  #abandon(operation: Operation, index: number, error: unknown): void {
+    this.#db.rollback()
+    this.#routes.forget()
+    if (isBusy(error)) throw error
+    this.#waiting.splice(index, 1)
+    operation.reject(toBackendError(error))
+  }
+}

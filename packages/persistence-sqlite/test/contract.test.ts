@@ -1,0 +1,23 @@
+import { rm } from 'node:fs/promises'
+import { DatabaseSync } from 'node:sqlite'
+import { testBackendContract } from '@sayiir/persistence-core/contract'
+import { SqliteBackend } from '@sayiir/persistence-sqlite'
+import { connect, pathOf } from './process.ts'
+
+testBackendContract({
+  name: 'sqlite',
+  capabilities: { durable: true, shared: true, wakeups: 'poll', clock: 'store', order: 'global' },
+  connect,
+  drop: async (namespace) => {
+    for (const suffix of ['', '-wal', '-shm']) await rm(pathOf(namespace) + suffix, { force: true })
+  },
+  processModule: new URL('./process.ts', import.meta.url),
+  borrow: async (namespace) => {
+    const database = new DatabaseSync(pathOf(namespace))
+    return {
+      backend: await SqliteBackend.fromClient(database),
+      isOpen: async () => database.isOpen,
+      close: async () => database.close(),
+    }
+  },
+})
