@@ -94,16 +94,17 @@ export function readyTasks(db: Connection, routes: Routes, query: ReadyQuery): R
 /** The first task of each class that the worker serves, skipping from class to class. */
 function* classes(db: Connection, routes: Routes, filter: WorkerFilter): Generator<ClassRow> {
   if (filter.definitionHashes?.length === 0) return
-  let served = routes.served(filter)
+  // Others may have added routes since, also ones whose tasks come after those that end the scan.
+  routes.refresh(db)
+  const served = routes.served(filter)
   let row = seek(db, 0, '', 0, 0)
   while (row !== undefined) {
-    if (row.route_id > routes.lastId) {
-      routes.refresh(db)
-      served = routes.served(filter)
-    }
     const { route_id: routeId } = row
-    const next: number | undefined = served === null ? routeId : firstFrom(served, routeId)
-    if (next === undefined) return
+    // After the last that is served come routes that this process has not seen yet.
+    const next: number =
+      served === null
+        ? routeId
+        : (firstFrom(served, routeId) ?? Math.max(routes.lastId, routeId) + 1)
     if (next === routeId) {
       yield row
       row = seek(db, routeId, row.last_failed_worker, row.priority, Number.MAX_SAFE_INTEGER)

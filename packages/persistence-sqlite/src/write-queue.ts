@@ -27,7 +27,7 @@ export class WriteQueue {
   readonly #routes: Routes
   readonly #busyTimeoutMs: number
   readonly #nudge: Nudge
-  #waiting: Operation[] = []
+  readonly #waiting: Operation[] = []
   #draining = false
 
   constructor(db: Connection, routes: Routes, busyTimeoutMs: number, nudge: Nudge) {
@@ -50,11 +50,12 @@ export class WriteQueue {
 
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
+      // Those that come while the database is locked have time of their own.
+      const count = this.#waiting.length
       try {
         await whileBusy(this.#busyTimeoutMs, () => this.#runBatch())
       } catch (error) {
-        const failed = this.#waiting
-        this.#waiting = []
+        const failed = this.#waiting.splice(0, count)
         for (const { reject } of failed) reject(toBackendError(error))
       }
       await new Promise((resolve) => setImmediate(resolve))
