@@ -54,16 +54,14 @@ export class MemoryCommits {
       const signalled = place(moved, applySignals(applied, record, at), at)
       records.change(record, takeQueuedEvent(record, signalled, at), at)
 
+      const { revision, state } = record.snapshot
       // An instance that was paused meanwhile hands out nothing, and neither does its worker go on.
       const next =
         claimNext === undefined || status === 'paused'
           ? null
           : this.#claimNext(record, workerId, claimNext, at)
-      const receipt = {
-        revision: record.snapshot.revision,
-        status: record.snapshot.state.status,
-        next,
-      }
+      const receipt = { revision, status: state.status, next }
+      // After the next claim: one on this very task must not make a repeat of this commit fail.
       record.commits.set(taskId, {
         ...receipt,
         workerId,

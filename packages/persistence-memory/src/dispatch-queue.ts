@@ -51,28 +51,31 @@ export class DispatchQueue {
 
   /** Brings the queue up to date after a change of an instance, or of this one entry's claim. */
   offer(record: InstanceRecord, entry?: DispatchEntry): void {
-    if (entry !== undefined && handsOut(record)) {
-      const before = record.queued.get(entry.taskId)
+    const nextBefore = this.nextVisibleAt() ?? Infinity
+    const before = record.queued
+    const isPart = entry !== undefined && handsOut(record)
+    const fresh: QueuedItem[] = []
+    if (isPart) {
       const item = this.#toItem(record, entry)
-      if (before !== undefined && isSame(before, item)) return
-      if (before !== undefined) this.#stale += 1
-      record.queued.delete(entry.taskId)
-      this.#add(item)
+      const old = before.get(item.key)
+      if (old !== undefined && isSame(old, item)) return
+      if (old !== undefined) this.#stale += 1
+      before.delete(item.key)
+      fresh.push(item)
     } else {
-      const before = record.queued
-      const items = [...this.#itemsOf(record)]
       record.queued = new Map()
-      const fresh = items.filter((item) => {
+      for (const item of this.#itemsOf(record)) {
         const old = before.get(item.key)
-        if (old === undefined || !isSame(old, item)) return true
-        before.delete(item.key)
-        record.queued.set(item.key, old)
-        return false
-      })
+        if (old !== undefined && isSame(old, item)) {
+          before.delete(item.key)
+          record.queued.set(item.key, old)
+        } else fresh.push(item)
+      }
       this.#stale += before.size
-      for (const item of fresh) this.#add(item)
     }
+    for (const item of fresh) this.#add(item)
     this.#compact()
+    if (fresh.some(({ visibleAt }) => visibleAt < nextBefore)) this.#onSooner()
   }
 
   /** Forgets an instance. */
@@ -191,11 +194,9 @@ export class DispatchQueue {
   #add(item: QueuedItem): void {
     // A claim that never expires: the task comes back when the claim is given up.
     if (item.visibleAt === Infinity) return
-    const first = this.#firstWaiting()
     item.record.queued.set(item.key, item)
     this.#waiting.push(item)
     this.#size += 1
-    if (first === undefined || item.visibleAt < first.visibleAt) this.#onSooner()
   }
 
   #isCurrent = (item: QueuedItem): boolean => item.record.queued.get(item.key) === item

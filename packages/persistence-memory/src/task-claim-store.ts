@@ -45,8 +45,7 @@ export class MemoryTaskClaimStore {
       const at = now()
       records.advanceTimer(record, at)
       const entry = record.entries.get(taskId)
-      // A retry may put a timer's task off for longer than the timer does.
-      if (entry === undefined || !isFree(entry, at)) return null
+      if (entry === undefined || entry.timer || !isFree(entry, at)) return null
       return dispatch.claim({ record, entry }, terms, at).claim
     })
   }
