@@ -135,9 +135,14 @@ async function rememberNext(
   next: ClaimedTask,
 ): Promise<void> {
   await update(store, ref.instanceId, (before) => {
-    const isLast = before.commits.get(ref.taskId)?.token === record.token
+    const last = before.commits.get(ref.taskId)
+    // The commit may have claimed its own task again, which is part of it and does not end it.
+    const isOwn = last === undefined && isHeldBy(entryOf(before, ref.taskId), next.claim)
     return {
-      after: isLast ? recordCommit(before, ref.taskId, withNext(record, next)) : before,
+      after:
+        isOwn || last?.token === record.token
+          ? recordCommit(before, ref.taskId, withNext(record, next))
+          : before,
       reply: undefined,
     }
   }).catch(nullIfGone)
