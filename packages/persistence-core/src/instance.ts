@@ -55,6 +55,8 @@ export function change(
   options: PlanOptions = {},
 ): InstanceRecord {
   const { after, events } = takeEvent(snapshot, before?.events ?? [], at)
+  // The signal between is a place of its own: a task behind it starts anew, with the payload.
+  const parked = planDispatch(before, snapshot, at, options)
   const stored = {
     ...after,
     revision: (before?.snapshot.revision ?? 0) + 1,
@@ -64,7 +66,7 @@ export function change(
   const ended = isEnded(stored.state.status)
   return {
     snapshot: stored,
-    entries: planDispatch(before, stored, at, options),
+    entries: after === snapshot ? parked : planDispatch({ snapshot, entries: parked }, stored, at),
     cancel: ended ? null : (before?.cancel ?? null),
     pause: ended || stored.state.status === 'paused' ? null : (before?.pause ?? null),
     events: ended ? [] : events,
