@@ -21,6 +21,7 @@ import { fencedSaveTests } from './fenced-save.ts'
 import { forkTests } from './fork.ts'
 import { forkBranchTests } from './fork-branch.ts'
 import type { ContractHarness } from './harness.ts'
+import { historyTests } from './history.ts'
 import { lifecycleTests } from './lifecycle.ts'
 import { lostClaimTests } from './lost-claim.ts'
 import { maintenanceTests } from './maintenance.ts'
@@ -65,6 +66,7 @@ export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = 
   timer: [...timerTests, ...signalTimeoutTests],
   event: [...eventTests, ...signalEventTests],
   'signal store': [...signalStoreTests, ...signalApplyTests],
+  history: historyTests,
 }
 
 /**

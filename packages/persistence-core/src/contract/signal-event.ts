@@ -68,6 +68,18 @@ export const signalEventTests: readonly ContractTest[] = [
     expect(await drain(backend, 'i', 'go')).toEqual(['second'])
   }),
 
+  rule('E3', 'a task that was running before the signal starts anew behind it', async (t) => {
+    const backend = await t.open()
+    await backend.saveSnapshot(atTask('i', 'b'))
+    const held = await claim(backend, 'i', 'b')
+    await backend.sendEvent('i', 'go', bytes('payload'))
+    // Parked and gone on in one step, but past the signal all the same.
+    await backend.saveSnapshot(at('i', parked('b')))
+    await expectTaken(backend, 'payload')
+    await failure(backend.renewTaskClaim(held, LONG_MS), 'CLAIM_LOST')
+    expect((await tasksOf(backend, 'i')).get('b')).toMatchObject({ deliveries: 0, attempt: 1 })
+  }),
+
   rule('E3', 'an event that came before a commit parked the instance is taken', async (t) => {
     const backend = await t.open()
     await backend.saveSnapshot(atTask('i'))
