@@ -49,6 +49,11 @@ export class DispatchQueue {
     this.#onSooner = onSooner
   }
 
+  /** Items that it holds, stale ones too. */
+  get size(): number {
+    return this.#size
+  }
+
   /** Brings the queue up to date after a change of an instance, or of this one entry's claim. */
   offer(record: InstanceRecord, entry?: DispatchEntry): void {
     const nextBefore = this.nextVisibleAt() ?? Infinity

@@ -1,0 +1,205 @@
+import {
+  BackendError,
+  type TaskClaim,
+  type TaskClaimRef,
+  type WorkerFilter,
+} from '@sayiir/persistence-core'
+import {
+  isFree,
+  isServed,
+  Lifecycle,
+  orderKey,
+  TIMER_TASK_ID,
+} from '@sayiir/persistence-core/adapter'
+import { expect, test } from 'vitest'
+import { MemoryCommits } from '../src/commit.ts'
+import { compareIds } from '../src/compare-ids.ts'
+import { Dispatch } from '../src/dispatch.ts'
+import { DispatchQueue } from '../src/dispatch-queue.ts'
+import { handsOut, Records } from '../src/records.ts'
+import { MemorySignalStore } from '../src/signal-store.ts'
+import { MemorySnapshotStore } from '../src/snapshot-store.ts'
+import { MemoryTaskClaimStore } from '../src/task-claim-store.ts'
+import { at, atTask, bytes, completed, forkOf, randomFrom } from './fixtures.ts'
+
+const AGING = 50
+const WORKERS = ['w1', 'w2']
+const TAGS = [[], ['x'], ['y'], ['y', 'x']]
+
+/** The parts of a backend, so that a test sees its records. */
+function assemble() {
+  const clock = { now: 1000 }
+  const queue = new DispatchQueue(AGING, () => undefined)
+  const records = new Records(queue)
+  const context = {
+    records,
+    dispatch: new Dispatch(records, queue),
+    lifecycle: new Lifecycle('memory'),
+    maxPayloadBytes: 1000,
+    now: () => clock.now,
+  }
+  return {
+    clock,
+    queue,
+    records,
+    snapshots: new MemorySnapshotStore(context),
+    claims: new MemoryTaskClaimStore(context),
+    commits: new MemoryCommits(context),
+    signals: new MemorySignalStore(context),
+  }
+}
+
+/** What a look at every task, and a sort, would find. */
+function naive(records: Records, filter: WorkerFilter, workerId: string, now: number): string[] {
+  return [...records.all()]
+    .filter(handsOut)
+    .flatMap((record) =>
+      [...record.entries.values()].map((entry) => ({ snapshot: record.snapshot, entry })),
+    )
+    .filter(({ snapshot, entry }) => {
+      expect(entry.timer && entry.availableSince <= now, 'due timers are advanced').toBe(false)
+      return (
+        entry.taskId !== TIMER_TASK_ID &&
+        isFree(entry, now) &&
+        isServed(filter, snapshot.definitionHash, entry.tags)
+      )
+    })
+    .sort(
+      (a, b) =>
+        Number(a.entry.lastFailedWorker === workerId) -
+          Number(b.entry.lastFailedWorker === workerId) ||
+        orderKey(a.entry, AGING) - orderKey(b.entry, AGING) ||
+        a.entry.availableSince - b.entry.availableSince ||
+        compareIds(a.snapshot.instanceId, b.snapshot.instanceId) ||
+        compareIds(a.entry.taskId, b.entry.taskId),
+    )
+    .map(({ snapshot, entry }) => `${snapshot.instanceId}/${entry.taskId}`)
+}
+
+test.each([1, 2, 3, 4, 5, 6, 7, 8])(
+  'the index finds what a look at everything would find (history %i)',
+  async (seed) => {
+    const random = randomFrom(seed)
+    const pick = <T>(from: readonly T[]): T => from[random(from.length)] as T
+    const { clock, queue, records, snapshots, claims, commits, signals } = assemble()
+    const held: TaskClaim[] = []
+    // The newest ones: older ones are mostly lost.
+    const heldClaim = (): TaskClaimRef =>
+      held.at(-1 - random(6)) ?? { instanceId: 'i0', taskId: 't0', workerId: 'w1' }
+    const anyId = () => `i${random(12)}`
+    const options = () => ({
+      definitionHash: `d${random(2)}`,
+      tags: pick(TAGS),
+      priority: 1 + random(5),
+    })
+    const commands: (() => Promise<unknown>)[] = [
+      () => snapshots.saveSnapshot(atTask(anyId(), `t${random(2)}`, options())),
+      () =>
+        snapshots.saveSnapshot(
+          at(
+            anyId(),
+            forkOf([
+              { taskId: 'f', tags: pick(TAGS) },
+              { taskId: 'g', priority: 1 + random(5), availableAt: clock.now + random(200) },
+            ]),
+            options(),
+          ),
+        ),
+      () =>
+        snapshots.saveSnapshot(
+          at(
+            anyId(),
+            {
+              kind: 'at-delay',
+              delayId: 'd',
+              enteredAt: 0,
+              wakeAt: clock.now + random(200),
+              nextTaskId: pick(['t0', null]),
+            },
+            options(),
+          ),
+        ),
+      () =>
+        snapshots.saveSnapshot(
+          at(
+            anyId(),
+            {
+              kind: 'at-signal',
+              signalId: 's',
+              signalName: 'n',
+              wakeAt: pick([null, clock.now + random(200)]),
+              nextTaskId: pick(['t1', null]),
+            },
+            options(),
+          ),
+        ),
+      async () => {
+        const ttlMs = pick([null, 1 + random(150)])
+        const request = { workerId: pick(WORKERS), limit: 1 + random(4), ttlMs, tags: pick(TAGS) }
+        const claimed = await claims.claimAvailableTasks(request)
+        held.push(...claimed.map(({ claim }) => claim))
+      },
+      () => claims.renewTaskClaim(heldClaim(), 1 + random(150)),
+      () => claims.releaseTaskClaim(heldClaim()),
+      () =>
+        commits.commitTask({
+          claim: heldClaim(),
+          outcome: { kind: 'retry', error: 'e', delayMs: random(100), maxAttempts: 4 },
+        }),
+      async () => {
+        const { next } = await commits.commitTask({
+          claim: heldClaim(),
+          outcome: completed({ position: { kind: 'at-task', taskId: 't0' }, tags: pick(TAGS) }),
+          claimNext: { ttlMs: 100 },
+        })
+        if (next !== null) held.push(next.claim)
+      },
+      () => commits.commitTask({ claim: heldClaim(), outcome: completed({ branch: null }) }),
+      () => signals.storeSignal(anyId(), pick(['pause', 'cancel', 'pause'])),
+      () => signals.clearSignal(anyId(), pick(['pause', 'cancel'])),
+      () => signals.unpause(anyId()),
+      () => signals.sendEvent(anyId(), 'n', bytes('e')),
+      () => snapshots.deleteSnapshot(anyId()),
+      async () => {
+        // Now and then backwards, as a wall clock may go.
+        clock.now += random(10) === 0 ? -random(60) : random(60)
+      },
+    ]
+    let compared = 0
+    for (let step = 0; step < 1500; step += 1) {
+      // Many do not apply: the instance is not there, has ended, nothing is held.
+      await pick(commands)().catch((error: unknown) => {
+        if (!BackendError.is(error) && !/fork/.test(String(error))) throw error
+      })
+      if (step % 3 !== 0) continue
+      const workerId = pick(WORKERS)
+      const filter: WorkerFilter = {
+        ...(random(2) === 0 ? { tags: pick(TAGS) } : undefined),
+        ...(random(2) === 0 ? { definitionHashes: ['d0'] } : undefined),
+      }
+      const found = await claims.findAvailableTasks({ ...filter, workerId, limit: 1000 })
+      const names = found.map(({ instanceId, taskId }) => `${instanceId}/${taskId}`)
+      expect(names).toEqual(naive(records, filter, workerId, clock.now))
+      compared += names.length
+    }
+    expect(compared).toBeGreaterThan(300)
+    records.clear()
+    expect(queue.nextVisibleAt()).toBeNull()
+  },
+)
+
+test('what heartbeats leave behind stays in proportion', async () => {
+  const { clock, claims, queue, snapshots } = assemble()
+  await snapshots.saveSnapshot(atTask('i'))
+  const claim = await claims.claimTask({
+    instanceId: 'i',
+    taskId: 'a',
+    workerId: 'w',
+    ttlMs: 1_000_000,
+  })
+  for (let beat = 0; beat < 10_000; beat += 1) {
+    clock.now += 1
+    await claims.renewTaskClaim(claim!, 1_000_000)
+    expect(queue.size).toBeLessThan(200)
+  }
+})
