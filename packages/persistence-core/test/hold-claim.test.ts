@@ -270,15 +270,19 @@ test('does not start work under a signal that has aborted, or with wrong argumen
 
 test('does not keep the process alive', async () => {
   vi.useRealTimers()
-  const timers = (): number =>
-    process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
-  const before = timers()
-  const backend = store((_, options) => hang(options))
+  const setTimeout = vi.spyOn(globalThis, 'setTimeout')
+  const asked = Promise.withResolvers<void>()
+  const backend = store((_, options) => {
+    asked.resolve()
+    return hang(options)
+  })
   const { run, end } = work()
   const held = holdClaim(backend, claim, { ttlMs: 60 }, run)
-  expect(timers()).toBe(before)
-  await vi.waitFor(() => expect(backend.startedAt).toHaveLength(1))
-  expect(timers()).toBe(before)
+  await asked.promise
+  const timers = setTimeout.mock.results.map(({ value }) => value as NodeJS.Timeout)
+  expect(timers.length).toBeGreaterThan(0)
+  expect(timers.filter((timer) => timer.hasRef())).toEqual([])
+  setTimeout.mockRestore()
   end('done')
   await held
   vi.useFakeTimers()
