@@ -33,7 +33,10 @@ export interface WorkerEvent {
   readonly token: number
 }
 
-/** Works until it is drained: this is the loop to copy. */
+/**
+ * Works until it is drained: this is the loop to copy. Waiting for work does not keep a process
+ * alive; here the channel to the parent does, elsewhere it may be a server or a timer.
+ */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const { backend, workerId, drain, ttlMs } = options
   const filter = { definitionHashes: [options.definitionHash] }

@@ -212,7 +212,8 @@ export interface TaskClaimStore {
   commitTask(params: CommitTaskParams, options?: Abortable): Promise<CommitReceipt>
   /**
    * Resolves soon after a task became available to such a worker, at once if one is already, and
-   * with null at the timeout. A hint: another worker may take the task first.
+   * with null at the timeout. A hint: another worker may take the task first. Waiting does not keep
+   * a process alive: a worker that has nothing else open (a server, a channel to its parent) ends.
    */
   waitForWakeup(params: WaitForWakeupParams, options?: Abortable): Promise<TaskWakeup | null>
 }

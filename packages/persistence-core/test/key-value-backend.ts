@@ -10,7 +10,7 @@ import type { Capabilities } from '../src/index.ts'
 
 /** A store of the simplest kind: bytes under a key, with a compare-and-set, and a counter. */
 export class KeyValueStore {
-  readonly values = new Map<string, Uint8Array>()
+  readonly values: Map<string, Uint8Array> = new Map()
   counter = 0
 
   /** Stores `next` (or deletes the key) if the value is still `expected`. */
@@ -29,7 +29,7 @@ export class KeyValueStore {
 
 /** What docs/adapter-guide.md builds: a backend on that store. */
 export class KeyValueBackend extends BaseBackend {
-  readonly name = 'key-value'
+  readonly name: string = 'key-value'
   readonly capabilities: Capabilities = {
     durable: false,
     shared: false,
