@@ -5,12 +5,13 @@ import {
   claimTask,
   extend,
   find,
+  findAll,
   release,
   renew,
   wait,
 } from './history-claim-commands.ts'
 import { commitTask } from './history-commit-command.ts'
-import { HistoryStore } from './history-compare.ts'
+import { compareAll, HistoryStore } from './history-compare.ts'
 import { Model } from './history-model.ts'
 import {
   deleteInstance,
@@ -36,7 +37,7 @@ const DEFAULT_SEED = 20_261_124
 /** Histories of each test; `SAYIIR_CONTRACT_RUNS` for a longer look. */
 const DEFAULT_RUNS = 15
 const MAX_STEPS = 40
-/** A failure that is still being shrunk is told as far as it has come. */
+/** Milliseconds for that many histories, on a slow store. A failure that is still being shrunk then is told as far as it has come. */
 const TIME_LIMIT_MS = 60_000
 
 const claiming = [claimAvailable, claimTask, renew, extend, release]
@@ -44,39 +45,53 @@ const saving = [save, saveWithClaim, saveTaskResult, deleteInstance]
 const signalling = [signal, clearSignal, check, unpause]
 const waiting = [sendEvent, sendEvent, consumeEvent]
 
-function fromEnvironment(name: string, fallback: number): number {
+function fromEnvironment(name: string, fallback: number, min: number): number {
   const value = process.env[name]
   if (value === undefined || value === '') return fallback
   const number = Number(value)
-  if (!Number.isSafeInteger(number)) throw new TypeError(`${name} must be a whole number`)
+  if (!Number.isSafeInteger(number) || number < min)
+    throw new RangeError(`${name} must be a whole number, ${min} or more`)
   return number
 }
 
-/** Runs random histories on a fresh store each, and shrinks the first in which store and model differ. */
+function runs(): number {
+  return fromEnvironment('SAYIIR_CONTRACT_RUNS', DEFAULT_RUNS, 1)
+}
+
+function timeLimitMs(): number {
+  // A timer takes no more than 2 ** 31 - 1, also twice.
+  return Math.min(TIME_LIMIT_MS * Math.max(1, runs() / DEFAULT_RUNS), 1_000_000_000)
+}
+
+/** Takes all steps on a fresh store, which starts with something to do, and looks at all of it in the end. */
+async function follow(context: ContractContext, steps: Iterable<HistoryCommand>): Promise<void> {
+  const store = new HistoryStore(context)
+  const model = new Model()
+  try {
+    await store.open()
+    await startAll(model, store)
+    await fc.asyncModelRun(() => ({ model, real: store }), steps)
+    await findAll(model, store.backend, 'w0')
+    await compareAll(model, store.backend)
+  } finally {
+    await store.close()
+  }
+}
+
+/** Follows random histories, and shrinks the first in which store and model differ. */
 async function explore(
   context: ContractContext,
   commands: readonly fc.Arbitrary<HistoryCommand>[],
 ): Promise<void> {
   const steps = context.capabilities.durable ? [...commands, reopen] : [...commands]
   await fc.assert(
-    // A history starts with something to do, and ends with a look at all of it.
-    fc.asyncProperty(
-      fc.commands(steps, { maxCommands: MAX_STEPS, size: 'max' }),
-      async (history) => {
-        const store = new HistoryStore(context)
-        await store.open()
-        await fc.asyncModelRun(async () => {
-          const model = new Model()
-          await startAll(model, store)
-          return { model, real: store }
-        }, history)
-        await store.close()
-      },
+    fc.asyncProperty(fc.commands(steps, { maxCommands: MAX_STEPS, size: 'max' }), (history) =>
+      follow(context, history),
     ),
     {
-      seed: fromEnvironment('SAYIIR_CONTRACT_SEED', DEFAULT_SEED),
-      numRuns: fromEnvironment('SAYIIR_CONTRACT_RUNS', DEFAULT_RUNS),
-      interruptAfterTimeLimit: TIME_LIMIT_MS,
+      seed: fromEnvironment('SAYIIR_CONTRACT_SEED', DEFAULT_SEED, Number.MIN_SAFE_INTEGER),
+      numRuns: runs(),
+      interruptAfterTimeLimit: timeLimitMs(),
       markInterruptAsFailure: true,
     },
   )
@@ -88,7 +103,7 @@ function history(
   commands: readonly fc.Arbitrary<HistoryCommand>[],
 ): ContractTest {
   return rule(id, `whole histories: ${title}`, (t) => explore(t, commands), {
-    timeoutMs: 2 * TIME_LIMIT_MS,
+    timeoutMs: 2 * timeLimitMs(),
   })
 }
 
