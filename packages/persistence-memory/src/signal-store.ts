@@ -23,7 +23,7 @@ import {
   terminal,
 } from '@sayiir/persistence-core/adapter'
 import { copySnapshot } from './copies.ts'
-import { type InstanceRecord, place, placed, takeQueuedEvent } from './records.ts'
+import { type EventQueue, type InstanceRecord, place, placed, takeQueuedEvent } from './records.ts'
 import type { StoreContext } from './store-context.ts'
 
 /** Control signals and events. */
@@ -197,13 +197,10 @@ function isWaitingFor({ snapshot: { state } }: InstanceRecord, signalName: strin
   )
 }
 
-function eventsOf(
-  { events }: InstanceRecord,
-  signalName: string,
-): { payloads: Uint8Array[]; seenIds: Set<string> } {
+function eventsOf({ events }: InstanceRecord, signalName: string): EventQueue {
   const found = events.get(signalName)
   if (found !== undefined) return found
-  const empty = { payloads: [], seenIds: new Set<string>() }
+  const empty: EventQueue = { payloads: [], seenIds: new Set() }
   events.set(signalName, empty)
   return empty
 }
