@@ -74,13 +74,15 @@ export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = 
  *
  * @example
  * ```ts
+ * import type { BackendOptions, PersistentBackend } from '@sayiir/persistence-core'
  * import { testBackendContract } from '@sayiir/persistence-core/contract'
- * import { MyBackend } from './my-backend.ts'
+ *
+ * declare function connect(namespace: string, options?: BackendOptions): Promise<PersistentBackend>
  *
  * testBackendContract({
  *   name: 'my-backend',
  *   capabilities: { durable: true, shared: true, wakeups: 'poll', clock: 'store', order: 'global' },
- *   connect: (namespace, options) => MyBackend.connect({ namespace, ...options }),
+ *   connect,
  * })
  * ```
  */

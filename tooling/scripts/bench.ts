@@ -1,0 +1,25 @@
+/**
+ * Runs a backend's benchmark, which prints a table of ratios: `pnpm bench sqlite`.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, globSync } from 'node:fs'
+import { join } from 'node:path'
+
+const root = join(import.meta.dirname, '../..')
+const [name = '', ...args] = process.argv.slice(2)
+const entry = join(root, `packages/persistence-${name}/bench/index.ts`)
+
+if (!/^[a-z]+$/.test(name) || !existsSync(entry)) {
+  const names = globSync('packages/persistence-*/bench/index.ts', { cwd: root }).map(
+    (path) => path.split(/[/\\]/)[1]?.replace('persistence-', '') ?? '',
+  )
+  console.error(`Say which backend: pnpm bench ${names.join(' | ')}`)
+  process.exitCode = 2
+} else {
+  const { status } = spawnSync(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', '--conditions=@sayiir/source', entry, ...args],
+    { stdio: 'inherit' },
+  )
+  process.exitCode = status ?? 1
+}
