@@ -292,6 +292,7 @@ const draining: readonly ContractTest[] = [
         })
         if (claimed.length === 0) return mine
         mine.push(...claimed.map(({ task }) => task.instanceId))
+        if (mine.length > ids.length) expect.fail('a worker got a task more than once')
       }
     })
     expect(taken.flat().toSorted()).toEqual(ids.toSorted())
