@@ -116,6 +116,17 @@ export const forkBranchTests: readonly ContractTest[] = [
     expect((await tasksOf(backend, 'i')).get('join')).toMatchObject({ attempt: 1, deliveries: 0 })
   }),
 
+  rule('F3', 'a branch that waits for its retry does not hold its sisters back', async (t) => {
+    const backend = await t.open()
+    await backend.saveSnapshot(atFork('i', ['x', 'y', 'z']))
+    const sister = await claim(backend, 'i', 'y')
+    const outcome = { kind: 'retry', error: 'boom', delayMs: LONG_MS } as const
+    await backend.commitTask({ claim: await claim(backend, 'i', 'x'), outcome })
+    expect(await found(backend)).toEqual(['i/z'])
+    await commit(backend, sister, 'Y', toBranch('y2'))
+    expect((await found(backend)).toSorted()).toEqual(['i/y2', 'i/z'])
+  }),
+
   rule('F3', 'a branch has tags and a priority of its own', async (t) => {
     const backend = await t.open()
     await backend.saveSnapshot(
