@@ -104,6 +104,26 @@ export const timerTests: readonly ContractTest[] = [
     await commit(backend, held, 'from b', { finalOutput: bytes('end') })
   }),
 
+  rule('E1', 'a delay is over when the store’s clock reaches its end, not before', async (t) => {
+    const [backend, other] = (await t.openMany(2)) as [PersistentBackend, PersistentBackend]
+    await park(backend, 'i', 20)
+    const { wakeAt } = (await positionIn(backend, 'i')) as ReturnType<typeof delayUntil>
+    const { clock } = t.capabilities
+    const slackMs = clock === 'store' ? 0 : clock.maxErrorMs
+    for (;;) {
+      const before = await storeTime(backend)
+      const tasks = await found(other)
+      const after = await storeTime(backend)
+      if (tasks.length > 0) {
+        expect(tasks).toEqual(['i/b'])
+        expect(after, 'the delay was over too early').toBeGreaterThanOrEqual(wakeAt - slackMs)
+        return
+      }
+      expect(before, 'the delay was over, its task not found').toBeLessThan(wakeAt + slackMs)
+      await t.elapse(0)
+    }
+  }),
+
   rule('E1', 'every way to a task advances a delay that is over', async (t) => {
     const backend = await t.open()
     const now = await storeTime(backend)
