@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { PersistentBackend } from '../backend.ts'
 import { MAX_TIME } from '../check.ts'
@@ -181,6 +182,28 @@ export const maintenanceTests: readonly ContractTest[] = [
       expect(await ids(backend)).toEqual(['open'])
     },
   ),
+
+  rule('M1', 'a prune that is aborted goes on for a batch at most', async (t) => {
+    const backend = await t.open()
+    const all = Array.from({ length: 600 }, (_, index) => `i-${index}`)
+    for (let from = 0; from < all.length; from += 100)
+      await Promise.all(all.slice(from, from + 100).map((id) => backend.saveSnapshot(ended(id))))
+    const endedBefore = await after(backend)
+    const reason = new Error('enough')
+    const controller = new AbortController()
+    const pruning = backend.prune({ endedBefore }, { signal: controller.signal })
+    controller.abort(reason)
+    const outcome = await pruning.catch((error: unknown) => error)
+    // A store in the process's own memory may have been done before.
+    if (outcome !== reason) return expect(outcome).toEqual({ deleted: 600, more: false })
+    let left = all.length
+    for (let seen = -1; left !== seen; ) {
+      seen = left
+      await sleep(20)
+      left = (await ids(backend)).length
+    }
+    expect(left, 'it deleted everything').toBeGreaterThan(0)
+  }),
 
   rule('M1', 'stats say what a listing, a find and the claims say', async (t) => {
     const backend = await t.open()
