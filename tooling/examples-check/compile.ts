@@ -77,10 +77,14 @@ function place({ file }: Example, line: string, message: string): string {
 }
 
 async function tsc(cwd: string): Promise<{ code: number; output: string }> {
-  const child = spawn('tsc', ['-p', 'tsconfig.json', '--pretty', 'false'], {
-    cwd,
-    shell: process.platform === 'win32',
-  })
+  const child = spawn(
+    join(import.meta.dirname, 'node_modules/.bin/tsc'),
+    ['-p', 'tsconfig.json', '--pretty', 'false'],
+    {
+      cwd,
+      shell: process.platform === 'win32',
+    },
+  )
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
