@@ -111,44 +111,6 @@ export const snapshotStoreTests: readonly ContractTest[] = [
     }
   }),
 
-  rule(
-    'S1',
-    'any snapshot comes back as it was saved',
-    async (t) => {
-      const backend = await t.open()
-      await fc.assert(
-        fc.asyncProperty(arbitrarySnapshot().map(bounded), async (snapshot) => {
-          const loaded = await roundTrip(backend, snapshot)
-          expect(loaded.revision).toBe(1)
-          await backend.deleteSnapshot(snapshot.instanceId)
-        }),
-        { numRuns: 100 },
-      )
-    },
-    { timeoutMs: 60_000 },
-  ),
-
-  rule(
-    'S1',
-    'any snapshot replaces any other, whole',
-    async (t) => {
-      const backend = await t.open()
-      const pair = fc.tuple(arbitrarySnapshot(), arbitrarySnapshot())
-      let index = 0
-      await fc.assert(
-        fc.asyncProperty(pair, async (snapshots) => {
-          index += 1
-          for (const snapshot of snapshots.map(bounded)) {
-            const last = await roundTrip(backend, { ...snapshot, instanceId: `i-${index}` })
-            if (last.state.status !== 'in-progress' && last.state.status !== 'paused') break
-          }
-        }),
-        { numRuns: 50 },
-      )
-    },
-    { timeoutMs: 60_000 },
-  ),
-
   rule('S1', 'createdAt is the time of the first save, updatedAt that of the last', async (t) => {
     const backend = await t.open()
     const given = { ...atTask('i'), revision: 7, createdAt: 5, updatedAt: 6 }
@@ -225,6 +187,44 @@ export const snapshotStoreTests: readonly ContractTest[] = [
     await backend.saveSnapshot(atTask('nobody-else'))
     await failure(backend.loadSnapshot('nobody'), 'NOT_FOUND')
   }),
+
+  rule(
+    'S1',
+    'any snapshot comes back as it was saved',
+    async (t) => {
+      const backend = await t.open()
+      await fc.assert(
+        fc.asyncProperty(arbitrarySnapshot().map(bounded), async (snapshot) => {
+          const loaded = await roundTrip(backend, snapshot)
+          expect(loaded.revision).toBe(1)
+          await backend.deleteSnapshot(snapshot.instanceId)
+        }),
+        { numRuns: 100 },
+      )
+    },
+    { timeoutMs: 60_000 },
+  ),
+
+  rule(
+    'S1',
+    'any snapshot replaces any other, whole',
+    async (t) => {
+      const backend = await t.open()
+      const pair = fc.tuple(arbitrarySnapshot(), arbitrarySnapshot())
+      let index = 0
+      await fc.assert(
+        fc.asyncProperty(pair, async (snapshots) => {
+          index += 1
+          for (const snapshot of snapshots.map(bounded)) {
+            const last = await roundTrip(backend, { ...snapshot, instanceId: `i-${index}` })
+            if (last.state.status !== 'in-progress' && last.state.status !== 'paused') break
+          }
+        }),
+        { numRuns: 50 },
+      )
+    },
+    { timeoutMs: 60_000 },
+  ),
 
   rule('S5', 'a load sees one save or another, never a mixture', async (t) => {
     const backends = await t.openMany(4)
