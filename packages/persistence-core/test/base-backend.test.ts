@@ -1,5 +1,6 @@
 import { testBackendContract } from '@sayiir/persistence-core/contract'
 import { KeyValueBackend, KeyValueStore } from './key-value-backend.ts'
+import { harnessOf, wrong } from './wrong/flawed.ts'
 
 testBackendContract({
   name: 'BaseBackend on a key-value store',
@@ -7,3 +8,6 @@ testBackendContract({
   connect: async (_, options) =>
     new KeyValueBackend(new KeyValueStore(), { ...options, pollIntervalMs: 10 }),
 })
+
+// The control of wrong-backends.test.ts: what its backends are made from, with nothing wrong.
+testBackendContract(harnessOf(wrong('', 'BaseBackend on a store whose clock is moved', {})))
