@@ -189,6 +189,8 @@ const table: readonly ContractTest[] = [
       requestedAt: expect.any(Number),
     })
     expect(paused?.requestedAt).toBeGreaterThanOrEqual(created.updatedAt)
+    await t.elapse(2)
+    expect(await backend.getSignal('i', 'pause')).toEqual(paused)
     await backend.checkAndPause('i')
     const first = await backend.loadSnapshot('i')
     expect(first.state).toMatchObject({
