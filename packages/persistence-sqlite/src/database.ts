@@ -7,6 +7,8 @@ export interface SqliteStatement {
   get(...values: SqlValue[]): unknown
   all(...values: SqlValue[]): unknown[]
   setReadBigInts(enabled: boolean): void
+  /** Of newer versions of Node. */
+  setReturnArrays?(enabled: boolean): void
 }
 
 /** What is used of a `DatabaseSync` of `node:sqlite`. */
@@ -84,6 +86,7 @@ export class Connection {
       statement = this.#database.prepare(this.expand(sql))
       // A borrowed database may have been opened with other defaults.
       statement.setReadBigInts(false)
+      statement.setReturnArrays?.(false)
       this.#statements.set(sql, statement)
     }
     return statement

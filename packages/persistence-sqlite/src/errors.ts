@@ -39,6 +39,11 @@ export function isBusy(error: unknown): boolean {
   return isDriverError(error) && primaryCode(error) === 5
 }
 
+/** Whether the disk is full: then nothing of the transaction was kept. */
+export function isFull(error: unknown): boolean {
+  return isDriverError(error) && primaryCode(error) === 13
+}
+
 /** A driver's error as a {@link BackendError}; any other error as it is. */
 export function toBackendError(error: unknown): unknown {
   if (!isDriverError(error)) return error

@@ -1,6 +1,6 @@
 import { whileBusy } from './busy.ts'
 import type { Connection } from './database.ts'
-import { isBusy, toBackendError } from './errors.ts'
+import { isBusy, isFull, toBackendError } from './errors.ts'
 import type { Nudge } from './nudge.ts'
 import type { Routes } from './routes.ts'
 import { Transaction } from './transaction.ts'
@@ -12,7 +12,8 @@ interface Operation {
   readonly work: (transaction: Transaction) => unknown
   readonly resolve: (value: never) => void
   readonly reject: (error: unknown) => void
-  result?: unknown
+  /** Tells the caller how its last run ended. */
+  settle?: () => void
 }
 
 /**
@@ -20,7 +21,8 @@ interface Operation {
  * still succeeds or fails on its own (rule D10). A lone one starts in the next turn of the event
  * loop. An operation checks first and writes after, so one that fails has written nothing and needs
  * no savepoint; should one fail in the middle, by a full disk say, the batch is rolled back and the
- * others run again without it.
+ * others run again without it. How one ended is told once the batch is committed: a conflict may be
+ * with another of the batch, which would not stand if that were rolled back.
  */
 export class WriteQueue {
   readonly #db: Connection
@@ -29,6 +31,8 @@ export class WriteQueue {
   readonly #nudge: Nudge
   readonly #waiting: Operation[] = []
   #draining = false
+  /** Operations that get a transaction of their own, because together they did not fit on the disk. */
+  #alone = 0
 
   constructor(db: Connection, routes: Routes, busyTimeoutMs: number, nudge: Nudge) {
     this.#db = db
@@ -63,7 +67,7 @@ export class WriteQueue {
     this.#draining = false
   }
 
-  /** Throws, with every operation still waiting, if nothing could be begun or committed. */
+  /** Throws, with every operation still waiting, if nothing could be begun or the database is locked. */
   #runBatch(): void {
     const db = this.#db
     db.control('BEGIN IMMEDIATE')
@@ -76,27 +80,40 @@ export class WriteQueue {
         const operation = this.#waiting[taken.length] as Operation
         const writes = db.writes
         try {
-          operation.result = operation.work(transaction)
+          const result = operation.work(transaction)
+          operation.settle = () => operation.resolve(result as never)
         } catch (error) {
           if (db.writes !== writes || isBusy(error)) {
             this.#abandon(operation, taken.length, error)
             return
           }
-          this.#waiting.splice(taken.length, 1)
-          operation.reject(toBackendError(error))
-          continue
+          operation.settle = () => operation.reject(toBackendError(error))
         }
         taken.push(operation)
-      } while (taken.length < this.#waiting.length && performance.now() < end)
+      } while (taken.length < this.#waiting.length && this.#alone === 0 && performance.now() < end)
       transaction.commit()
     } catch (error) {
       db.rollback()
       this.#routes.forget()
-      throw error
+      if (isBusy(error) || taken.length === 0) throw error
+      this.#failed(taken, error)
+      return
     }
+    this.#alone = Math.max(0, this.#alone - 1)
     this.#waiting.splice(0, taken.length)
-    for (const { resolve, result } of taken) resolve(result as never)
+    for (const { settle } of taken) settle?.()
     this.#nudge.committed(transaction.madeAvailable)
+  }
+
+  /** What could not be committed is rejected, or tried one by one where only some may be too large. */
+  #failed(taken: readonly Operation[], error: unknown): void {
+    if (isFull(error) && taken.length > 1) {
+      this.#alone = taken.length
+      return
+    }
+    this.#alone = Math.max(0, this.#alone - 1)
+    this.#waiting.splice(0, taken.length)
+    for (const { reject } of taken) reject(toBackendError(error))
   }
 
   /** Leaves the others waiting, for the next batch. */
@@ -104,6 +121,7 @@ export class WriteQueue {
     this.#db.rollback()
     this.#routes.forget()
     if (isBusy(error)) throw error
+    this.#alone = Math.max(0, this.#alone - 1)
     this.#waiting.splice(index, 1)
     operation.reject(toBackendError(error))
   }
