@@ -1,4 +1,4 @@
-import { candidates, claimBest, nullIfGone, toClaimed } from './base-dispatch.ts'
+import { candidates, claimBest, compareIds, nullIfGone, toClaimed } from './base-dispatch.ts'
 import { type CommitRecord, isHeldBy, isRepeated, isServed, orderKey } from './dispatch.ts'
 import {
   advanceTimer,
@@ -115,7 +115,12 @@ async function claimOwn(
   const [best] = availableEntries(current, at)
     .filter((entry) => isServed(filter, current.snapshot.definitionHash, entry.tags))
     .filter((entry) => entry.lastFailedWorker !== workerId)
-    .sort((a, b) => orderKey(a, agingIntervalMs) - orderKey(b, agingIntervalMs))
+    .sort(
+      (a, b) =>
+        orderKey(a, agingIntervalMs) - orderKey(b, agingIntervalMs) ||
+        a.availableSince - b.availableSince ||
+        compareIds(a.taskId, b.taskId),
+    )
   if (best === undefined) return null
   const { after, reply } = await claimWith(store, current, best.taskId, { workerId, ttlMs }, at)
   const claimed = reply === null ? null : toClaimed(after, best.taskId, reply)

@@ -11,6 +11,7 @@ import {
 import {
   applySignals,
   type CommitRecord,
+  compareIds,
   isHeldBy,
   isRepeated,
   isServed,
@@ -103,7 +104,12 @@ function claimOwn(
   const [best] = free
     .filter(({ tags }) => isServed(filter, edit.head.definitionHash, tags))
     .filter(({ lastFailedWorker }) => lastFailedWorker !== workerId)
-    .sort((a, b) => orderKey(a, agingIntervalMs) - orderKey(b, agingIntervalMs))
+    .sort(
+      (a, b) =>
+        orderKey(a, agingIntervalMs) - orderKey(b, agingIntervalMs) ||
+        a.availableSince - b.availableSince ||
+        compareIds(a.taskId, b.taskId),
+    )
   const claim = best === undefined ? null : edit.claim(best.taskId, workerId, ttlMs)
   edit.flush()
   const entry = best === undefined ? undefined : edit.entryOf(best.taskId)

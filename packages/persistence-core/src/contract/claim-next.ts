@@ -92,6 +92,17 @@ export const claimNextTests: readonly ContractTest[] = [
     await isClaimed(backend, last, 'i/x2')
   }),
 
+  rule('D6', 'claimNext takes the one of equal tasks that a find would show first', async (t) => {
+    const backend = await t.open()
+    const pendingTasks = ['\u{1F600}', 'y', '\uFFFD', 'b'].map((taskId) => ({ taskId }))
+    const join = { taskId: 'join' }
+    const position = { kind: 'at-fork', forkId: 'fork', pendingTasks, join } as const
+    await backend.saveSnapshot(atTask('i'))
+    const held = await claim(backend, 'i')
+    await isClaimed(backend, await commit(backend, held, 'out', { position }, CLAIM_NEXT), 'i/b')
+    expect(await found(backend)).toEqual(['i/y', 'i/\uFFFD', 'i/\u{1F600}'])
+  }),
+
   rule('D6', 'claimNext keeps to its filters', async (t) => {
     const backend = await t.open()
     await backend.saveSnapshot(atTask('tagged', 'a', { tags: ['gpu'], priority: 1 }))
