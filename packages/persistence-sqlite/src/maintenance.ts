@@ -104,7 +104,8 @@ function readStats(db: Connection): BackendStats {
   const expired = count(
     db,
     `SELECT count(*) AS count, min(available_since) AS oldest
-    FROM {task} INDEXED BY {task_claimed} WHERE queue = ${QUEUE.claimed} AND expires_at <= ?`,
+    FROM {task} INDEXED BY {task_claimed}
+    WHERE queue = ${QUEUE.claimed} AND expires_at <= ?1 AND available_since <= ?1`,
     now,
   )
   const claimed = count(

@@ -3,7 +3,13 @@ import { expect } from 'vitest'
 import type { PersistentBackend } from '../backend.ts'
 import { MAX_TIME } from '../check.ts'
 import type { EndedStatus, InstanceStatus, WorkflowSnapshot } from '../snapshot.ts'
-import { cancelWorkflow, completeWorkflow, failWorkflow, pauseWorkflow } from '../transitions.ts'
+import {
+  cancelWorkflow,
+  completeWorkflow,
+  failWorkflow,
+  pauseWorkflow,
+  scheduleRetry,
+} from '../transitions.ts'
 import { bytes, type ContractTest, collect, failure, rule, text } from './context.ts'
 import { expectGone } from './delete.ts'
 import { at, atFork, atTask, claim, completed, found, SHORT_MS, toEnd } from './fixtures.ts'
@@ -263,6 +269,21 @@ export const maintenanceTests: readonly ContractTest[] = [
     expect(await backend.stats()).toMatchObject({ available: 5, claimed: 2 })
     await backend.releaseTaskClaim(held)
     expect(await backend.stats()).toMatchObject({ available: 5, claimed: 1 })
+  }),
+
+  rule('M1', 'stats leave out a task that was put off, also once its claim expired', async (t) => {
+    const backend = await t.open()
+    await backend.saveSnapshot(atTask('i'))
+    await claim(backend, 'i', 'a', { ttlMs: SHORT_MS })
+    const retryAt = MAX_TIME
+    await backend.saveSnapshot(
+      scheduleRetry(await backend.loadSnapshot('i'), 'a', { error: 'e', workerId: null, retryAt }),
+    )
+    await t.elapse(SHORT_MS)
+    const none = { available: 0, claimed: 0, oldestAvailableAgeMs: null }
+    expect(await backend.stats()).toMatchObject(none)
+    expect(await found(backend)).toEqual([])
+    expect(await backend.stats()).toMatchObject(none)
   }),
 
   rule('M1', 'the age of the oldest available task grows with the store’s clock', async (t) => {
