@@ -40,6 +40,11 @@ export function checkSchema(db: Connection): void {
 
 /** The version of the tables, 0 without any; throws `SCHEMA` for a file that must be left alone. */
 function inspect(db: Connection, { migrate, owned }: SetUp): number {
+  const encoding = db.get<{ encoding: string }>('PRAGMA encoding')?.encoding
+  if (encoding !== 'UTF-8') {
+    // Ids are compared by their bytes.
+    throw new BackendError('SCHEMA', `the database must be UTF-8, not ${encoding}`)
+  }
   const version = readVersion(db)
   if (version > VERSION) throw newer(version)
   if (version < VERSION && !migrate) throw missing(version)
@@ -69,8 +74,18 @@ function applyMigrations(db: Connection, options: SetUp): void {
 
 function readVersion(db: Connection): number {
   const table = db.expand('{meta}').slice(1, -1)
-  const exists = db.get(`SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?`, table)
-  if (exists === undefined) return 0
+  const existing = db.get<{ name: string }>(
+    `SELECT name FROM sqlite_schema WHERE type = 'table' AND name = ? COLLATE NOCASE`,
+    table,
+  )
+  if (existing === undefined) return 0
+  if (existing.name !== table) {
+    // To SQLite they would be the same table.
+    throw new BackendError(
+      'SCHEMA',
+      `table ${existing.name} was left untouched: choose a tablePrefix that differs from its own in more than upper and lower case`,
+    )
+  }
   const row = db.get<{ value: number }>(`SELECT value FROM {meta} WHERE key = 'schema-version'`)
   if (row === undefined) {
     throw new BackendError(
