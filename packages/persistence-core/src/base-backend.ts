@@ -1,6 +1,6 @@
 import type { Abortable, BackendOptions, Capabilities, PersistentBackend } from './backend.ts'
 import { commitAndClaim } from './base-commit.ts'
-import { candidates, claimBest, compareIds, nextDueAt, scan, toTask } from './base-dispatch.ts'
+import { candidates, claimBest, nextDueAt, scan, toTask } from './base-dispatch.ts'
 import {
   checkBackendOptions,
   checkId,
@@ -11,6 +11,7 @@ import {
 } from './check.ts'
 import * as check from './check-params.ts'
 import { checkSnapshot } from './check-snapshot.ts'
+import { compareIds } from './compare-ids.ts'
 import { isLive } from './dispatch.ts'
 import { BackendError, notFound, terminal } from './errors.ts'
 import * as instance from './instance.ts'

@@ -1,4 +1,5 @@
-import { candidates, claimBest, compareIds, nullIfGone, toClaimed } from './base-dispatch.ts'
+import { candidates, claimBest, nullIfGone, toClaimed } from './base-dispatch.ts'
+import { compareIds } from './compare-ids.ts'
 import { type CommitRecord, isHeldBy, isRepeated, isServed, orderKey } from './dispatch.ts'
 import {
   advanceTimer,

@@ -1,3 +1,4 @@
+import { compareIds } from './compare-ids.ts'
 import {
   type DispatchEntry,
   type HeldClaim,
@@ -100,11 +101,6 @@ function compare(
     compareIds(a.record.snapshot.instanceId, b.record.snapshot.instanceId) ||
     compareIds(a.entry.taskId, b.entry.taskId)
   )
-}
-
-/** The order of two ids by their UTF-8 bytes, which differs from that of JavaScript's strings. */
-export function compareIds(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
 }
 
 /** Claims the best of these, as many as `limit`; those that others took meanwhile are passed over. */

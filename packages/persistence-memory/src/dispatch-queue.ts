@@ -1,7 +1,11 @@
 import type { WorkerFilter } from '@sayiir/persistence-core'
-import { type DispatchEntry, isServed, orderKey } from '@sayiir/persistence-core/adapter'
-import { compareIds } from './compare-ids.ts'
-import { Heap } from './heap.ts'
+import {
+  compareIds,
+  type DispatchEntry,
+  Heap,
+  isServed,
+  orderKey,
+} from '@sayiir/persistence-core/adapter'
 import { handsOut, type InstanceRecord } from './records.ts'
 
 /** Under this key an instance waits for its pending control signals to be applied. No task has it. */

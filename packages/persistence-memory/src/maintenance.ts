@@ -10,11 +10,11 @@ import type {
 import {
   checkAbortable,
   checkPruneParams,
+  compareIds,
   isFree,
   isLive,
   TIMER_TASK_ID,
 } from '@sayiir/persistence-core/adapter'
-import { compareIds } from './compare-ids.ts'
 import { handsOut, type InstanceRecord } from './records.ts'
 import type { StoreContext } from './store-context.ts'
 

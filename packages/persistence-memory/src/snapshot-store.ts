@@ -15,13 +15,13 @@ import {
   checkSaveOptions,
   checkSnapshot,
   claimLost,
+  compareIds,
   conflict,
   isEnded,
   isHeldBy,
   notFound,
   terminal,
 } from '@sayiir/persistence-core/adapter'
-import { compareIds } from './compare-ids.ts'
 import { copySnapshot } from './copies.ts'
 import { type InstanceRecord, type Placed, place, placed, takeQueuedEvent } from './records.ts'
 import type { StoreContext } from './store-context.ts'

@@ -13,7 +13,7 @@ import {
 } from '@sayiir/persistence-core/adapter'
 import { expect, test } from 'vitest'
 import { MemoryCommits } from '../src/commit.ts'
-import { compareIds } from '../src/compare-ids.ts'
+import { compareIds } from '@sayiir/persistence-core/adapter'
 import { Dispatch } from '../src/dispatch.ts'
 import { DispatchQueue } from '../src/dispatch-queue.ts'
 import { handsOut, Records } from '../src/records.ts'

@@ -1,7 +1,6 @@
 import type { WorkerFilter } from '@sayiir/persistence-core'
-import { compareIds, orderKey } from '@sayiir/persistence-core/adapter'
+import { compareIds, Heap, orderKey } from '@sayiir/persistence-core/adapter'
 import type { Connection } from './database.ts'
-import { Heap } from './heap.ts'
 import type { Routes } from './routes.ts'
 
 /** Rows of a class that are read at a time at most. */
