@@ -4,7 +4,8 @@ import type { PersistentBackend } from '../backend.ts'
 import type { TaskClaimRef } from '../task-claim-store.ts'
 import { LONG_MS } from './fixtures.ts'
 import { agree, both, compareTasks, takeClaimed } from './history-compare.ts'
-import type { Available, Instance, Model, ModelClaim } from './history-model.ts'
+import type { Available, Instance, ModelClaim } from './history-instance.ts'
+import type { Model } from './history-model.ts'
 import {
   aClaim,
   anInstance,

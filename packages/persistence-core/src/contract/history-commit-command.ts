@@ -4,7 +4,8 @@ import type { ClaimedTask, TaskClaimRef } from '../task-claim-store.ts'
 import { LONG_MS } from './fixtures.ts'
 import { findAll, toRef } from './history-claim-commands.ts'
 import { both, type HistoryStore, takeClaimed } from './history-compare.ts'
-import type { Available, Committed, Model, ModelClaim } from './history-model.ts'
+import type { Available, Committed, ModelClaim } from './history-instance.ts'
+import type { Model } from './history-model.ts'
 import {
   allowsClaimNext,
   commitInModel,

@@ -6,15 +6,9 @@ import type { WorkflowSnapshot } from '../snapshot.ts'
 import type { AvailableTask, ClaimedTask } from '../task-claim-store.ts'
 import type { ContractContext } from './context.ts'
 import { text } from './context.ts'
-import {
-  type Available,
-  advance,
-  type Instance,
-  isTimeUp,
-  type Model,
-  type Place,
-  Refusal,
-} from './history-model.ts'
+import { drain } from './event.ts'
+import type { Available, Instance, Place } from './history-instance.ts'
+import { advance, isTimeUp, type Model, Refusal, SIGNAL_NAMES } from './history-model.ts'
 
 /** The instances of a history. */
 export const INSTANCE_IDS = ['i0', 'i1'] as const
@@ -147,16 +141,23 @@ function describeSnapshot({ revision, state, retries, loopIterations }: Workflow
   }
   switch (state.status) {
     case 'in-progress':
-      return { ...common, place: describePosition(state.position), text: null }
+      return { ...common, ...describeOpen(state), text: null }
     case 'paused':
-      return { ...common, place: describePosition(state.position), text: state.reason }
+      return { ...common, ...describeOpen(state), text: state.reason }
     case 'completed':
-      return { ...common, place: null, text: text(state.finalOutput) }
+      return { ...common, place: null, last: null, text: text(state.finalOutput) }
     case 'failed':
-      return { ...common, place: null, text: state.error }
+      return { ...common, place: null, last: null, text: state.error }
     case 'cancelled':
-      return { ...common, place: null, text: state.reason }
+      return { ...common, place: null, last: null, text: state.reason }
   }
+}
+
+function describeOpen(state: {
+  readonly position: Position
+  readonly lastCompletedTaskId: string | null
+}): { place: string | null; last: string | null } {
+  return { place: describePosition(state.position), last: state.lastCompletedTaskId }
 }
 
 function describeInstance(instance: Instance): ReturnType<typeof describeSnapshot> {
@@ -167,6 +168,7 @@ function describeInstance(instance: Instance): ReturnType<typeof describeSnapsho
     retries: [...instance.retries].map(([id, { attempts }]) => `${id} ${attempts}`).toSorted(),
     rounds: [...instance.rounds],
     place: instance.place === null ? null : describePlace(instance.place),
+    last: instance.place === null ? null : instance.last,
     text: instance.text,
   }
 }
@@ -205,6 +207,19 @@ export async function compareAll(model: Model, backend: PersistentBackend): Prom
       .flatMap((instance) => [...instance.tasks.values()])
       .filter((task) => task.claim !== null && task.live).length,
   })
+}
+
+/** Compares what can only be read by taking it, and outputs one by one: the last look of a history. */
+export async function compareRest(model: Model, backend: PersistentBackend): Promise<void> {
+  for (const { id, events, results } of model.instances.values()) {
+    for (const name of SIGNAL_NAMES) {
+      const queued = events.get(name) ?? []
+      expect(await drain(backend, id, name), `events of ${id}`).toEqual(queued)
+    }
+    for (const [taskId, output] of results) {
+      expect(text(await backend.loadTaskResult(id, taskId))).toBe(output)
+    }
+  }
 }
 
 function describeAvailable(task: Available) {

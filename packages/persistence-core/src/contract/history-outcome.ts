@@ -1,15 +1,13 @@
 import type { Next, TaskClaimRef, TaskOutcome } from '../task-claim-store.ts'
 import { bytes } from './context.ts'
 import { LONG_MS } from './fixtures.ts'
+import type { Committed, Instance, Place } from './history-instance.ts'
 import {
   applySignals,
-  type Committed,
   end,
   goTo,
-  type Instance,
   isHeld,
   type Model,
-  type Place,
   Refusal,
   SIGNAL_ID,
   SIGNAL_NAME,

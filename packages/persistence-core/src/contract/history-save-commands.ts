@@ -5,11 +5,11 @@ import type { WorkflowSnapshot } from '../snapshot.ts'
 import { bytes } from './context.ts'
 import { atTask } from './fixtures.ts'
 import { agree, type HistoryStore, INSTANCE_IDS } from './history-compare.ts'
+import type { Place } from './history-instance.ts'
 import {
   goTo,
   hasEnded,
   type Model,
-  type Place,
   Refusal,
   SIGNAL_ID,
   SIGNAL_NAME,

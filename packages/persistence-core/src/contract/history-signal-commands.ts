@@ -10,11 +10,13 @@ import {
   isTimeUp,
   Refusal,
   SIGNAL_NAME,
+  SIGNAL_NAMES,
   takeQueued,
 } from './history-model.ts'
 import { anInstance, type HistoryCommand, step } from './history-step.ts'
 
-const aKind = fc.constantFrom<SignalKind>('cancel', 'pause')
+/** Mostly a pause, after which an instance goes on. */
+const aKind = fc.constantFrom<SignalKind>('pause', 'pause', 'pause', 'cancel')
 
 export const signal: fc.Arbitrary<HistoryCommand> = step<{ instance: string; kind: SignalKind }>(
   'storeSignal',
@@ -52,7 +54,7 @@ export const check: fc.Arbitrary<HistoryCommand> = step<{
   which: SignalKind | 'both'
 }>(
   'check',
-  { instance: anInstance, which: fc.constantFrom('cancel', 'pause', 'both') },
+  { instance: anInstance, which: fc.constantFrom('cancel', 'pause', 'both', 'both') },
   async ({ instance: id, which }, model, { backend }) => {
     const instance = model.instances.get(id)
     const applied =
@@ -96,8 +98,8 @@ export const sendEvent: fc.Arbitrary<HistoryCommand> = step<{
   'sendEvent',
   {
     instance: anInstance,
-    name: fc.constantFrom(SIGNAL_NAME, SIGNAL_NAME, 'other'),
-    eventId: fc.option(fc.constantFrom('e1', 'e2')),
+    name: fc.constantFrom(SIGNAL_NAME, ...SIGNAL_NAMES),
+    eventId: fc.constantFrom(null, 'e1', 'e1', 'e2'),
   },
   async ({ instance: id, name, eventId }, model, { backend }) => {
     const payload = model.output()
@@ -127,7 +129,7 @@ export const sendEvent: fc.Arbitrary<HistoryCommand> = step<{
 
 export const consumeEvent: fc.Arbitrary<HistoryCommand> = step<{ instance: string; name: string }>(
   'consumeEvent',
-  { instance: anInstance, name: fc.constantFrom(SIGNAL_NAME, 'other') },
+  { instance: anInstance, name: fc.constantFrom(...SIGNAL_NAMES) },
   async ({ instance: id, name }, model, { backend }) => {
     const expected = model.instances.get(id)?.events.get(name)?.shift() ?? null
     expect(text(await backend.consumeEvent(id, name))).toBe(expected)

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { compareAll, type HistoryStore, INSTANCE_IDS } from './history-compare.ts'
-import { isHeld, type Model, type ModelClaim } from './history-model.ts'
+import type { ModelClaim } from './history-instance.ts'
+import { isHeld, type Model } from './history-model.ts'
 
 export type HistoryCommand = fc.AsyncCommand<Model, HistoryStore>
 
