@@ -177,6 +177,8 @@ function isSamePlace(before: Position, after: Position): boolean {
         before.loopId === after.loopId &&
         before.iteration === after.iteration
       )
+    case 'at-delay':
+      return before.kind === 'at-delay' && before.delayId === after.delayId
     case 'at-task':
       // A delay that is over leads to its task with the input that it had.
       return before.kind === 'at-task' || before.kind === 'at-delay'

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { advance } from '../src/advance.ts'
 import { bytes } from '../src/contract/context.ts'
 import { at, atFork, atTask, completed } from '../src/contract/fixtures.ts'
-import { completeTask, pauseWorkflow, resumeWorkflow } from '../src/transitions.ts'
+import { completeTask, moveTo, pauseWorkflow, resumeWorkflow } from '../src/transitions.ts'
 import {
   change,
   claimed,
@@ -60,6 +60,13 @@ describe('a timer', () => {
     expect(entryOf(waiting, 'a')).toMatchObject({ claim: null, deliveries: 0, timer: true })
     const after = change(waiting, advance(waiting.snapshot, T2), T2)
     expect(entryOf(after, 'a')).toMatchObject({ inputTaskId: 'a', availableSince: T1 + 10 })
+  })
+
+  test('followed by another delay has the input of before that one', () => {
+    const before = stored(completeTask(at('i', delay(T1)), 'a', bytes('A')))
+    const between = completeTask(before.snapshot, 'z', bytes('Z'))
+    const second = moveTo(between, { ...delay(T2), delayId: 'd2' })
+    expect(entryOf(change(before, second), 'b').inputTaskId).toBe('z')
   })
 
   test('stored again with another time follows it', () => {
