@@ -1,4 +1,4 @@
-import { type ClaimedTask, createSnapshot, type TaskOutcome } from '@sayiir/persistence-core'
+import { createSnapshot, type TaskOutcome } from '@sayiir/persistence-core'
 import { SqliteBackend } from '@sayiir/persistence-sqlite'
 import { BareQueue } from './bare.ts'
 
@@ -12,6 +12,11 @@ const NEXT: TaskOutcome = {
   kind: 'completed',
   output: OUTPUT,
   next: { position: { kind: 'at-task', taskId: 'b' } },
+}
+
+/** Works off steps of one database. */
+export interface Worker extends AsyncDisposable {
+  work(count: number): Promise<void>
 }
 
 /** Makes a database with this many instances at their first step. */
@@ -39,45 +44,51 @@ export async function fill(mode: Mode, path: string, count: number): Promise<voi
   }
 }
 
-/** Works off `count` steps. */
-export async function work(
-  mode: Mode,
-  path: string,
-  workerId: string,
-  count: number,
-): Promise<void> {
+/** A worker on such a database. */
+export async function open(mode: Mode, path: string, workerId: string): Promise<Worker> {
   if (mode === 'bare') {
     const queue = new BareQueue(path)
-    for (let done = 0; done < count; done += 1) queue.step(workerId, OUTPUT)
-    queue.close()
-    return
+    return {
+      work: async (count) => {
+        for (let done = 0; done < count; done += 1) queue.step(workerId, OUTPUT)
+      },
+      [Symbol.asyncDispose]: async () => queue.close(),
+    }
   }
-  await using backend = await SqliteBackend.connect({ path })
-  const claim = (limit: number): Promise<ClaimedTask[]> =>
-    backend.claimAvailableTasks({ workerId, limit, ttlMs: TTL_MS })
-  if (mode === 'one at a time') {
+  const backend = await SqliteBackend.connect({ path })
+  return {
+    work: (count) => WORK[mode](backend, workerId, count),
+    [Symbol.asyncDispose]: () => backend.close(),
+  }
+}
+
+type Work = (backend: SqliteBackend, workerId: string, count: number) => Promise<void>
+
+const WORK: Record<Exclude<Mode, 'bare'>, Work> = {
+  'one at a time': async (backend, workerId, count) => {
     for (let done = 0; done < count; done += 1) {
-      const [claimed] = await claim(1)
+      const [claimed] = await backend.claimAvailableTasks({ workerId, limit: 1, ttlMs: TTL_MS })
       await backend.commitTask({ claim: claimed!.claim, outcome: NEXT })
     }
-  } else if (mode === 'claimNext') {
-    let [claimed] = await claim(1)
+  },
+  claimNext: async (backend, workerId, count) => {
+    let [claimed] = await backend.claimAvailableTasks({ workerId, limit: 1, ttlMs: TTL_MS })
     for (let done = 1; done < count; done += 1) {
-      const receipt = await backend.commitTask({
+      const { next } = await backend.commitTask({
         claim: claimed!.claim,
         outcome: NEXT,
         claimNext: { ttlMs: TTL_MS },
       })
-      claimed = receipt.next!
+      claimed = next!
     }
     await backend.commitTask({ claim: claimed!.claim, outcome: NEXT })
-  } else {
+  },
+  'batches of 50': async (backend, workerId, count) => {
     for (let done = 0; done < count; ) {
-      const tasks = await claim(Math.min(50, count - done))
-      await Promise.all(
-        tasks.map(({ claim: held }) => backend.commitTask({ claim: held, outcome: NEXT })),
-      )
+      const limit = Math.min(50, count - done)
+      const tasks = await backend.claimAvailableTasks({ workerId, limit, ttlMs: TTL_MS })
+      await Promise.all(tasks.map(({ claim }) => backend.commitTask({ claim, outcome: NEXT })))
       done += tasks.length
     }
-  }
+  },
 }

@@ -22,7 +22,7 @@ import {
 import type { Connection } from './database.ts'
 import { claimTasks, toClaimedTask } from './dispatch.ts'
 import { InstanceEdit } from './instance-edit.ts'
-import { readEntry, readInstance } from './records.ts'
+import { readResult, readTask } from './records.ts'
 import type { Transaction } from './transaction.ts'
 
 interface CommitRow {
@@ -43,7 +43,7 @@ export function commitTask(
 ): CommitReceipt {
   const { db } = transaction
   const { instanceId, taskId, workerId } = claim
-  const edit = InstanceEdit.load(transaction, instanceId)
+  const edit = InstanceEdit.loadAt(transaction, instanceId, taskId)
   if (edit === null) throw notFound(instanceId)
   if (!isHeldBy(edit.entryOf(taskId), claim)) {
     const record = readRecord(db, instanceId, taskId)
@@ -114,18 +114,19 @@ function claimOwn(
   edit.flush()
   const entry = best === undefined ? undefined : edit.entryOf(best.taskId)
   if (claim === null || entry === undefined) return null
-  return toClaimedTask(transaction.db, edit.head, entry, claim)
+  const { db } = transaction
+  const { inputTaskId } = entry
+  const input = inputTaskId === null ? null : readResult(db, edit.instanceId, inputTaskId)
+  return toClaimedTask(db, { head: edit.head, entry, input }, claim)
 }
 
 /** The first receipt, with the task that came with it if it is still held. */
 function repeat(db: Connection, { workerId, revision, status, next }: CommitRecord): CommitReceipt {
-  const stored = next === null ? null : readInstance(db, next.instanceId)
-  if (next === null || stored === null) return { revision, status, next: null }
-  const entry = readEntry(db, stored.head, next.taskId)?.entry
-  const claim = entry?.claim
-  const isHeld = isHeldBy(entry, { ...next, workerId })
-  if (!isHeld || entry === undefined || claim == null) return { revision, status, next: null }
-  return { revision, status, next: toClaimedTask(db, stored.head, entry, claim) }
+  const task = next === null ? null : readTask(db, next.instanceId, next.taskId)
+  const claim = task?.entry.claim
+  if (next === null || task === null || claim == null) return { revision, status, next: null }
+  const isHeld = isHeldBy(task.entry, { ...next, workerId })
+  return { revision, status, next: isHeld ? toClaimedTask(db, task, claim) : null }
 }
 
 function readRecord(db: Connection, instanceId: string, taskId: string): CommitRecord | null {

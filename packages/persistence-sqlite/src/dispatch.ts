@@ -8,7 +8,6 @@ import {
 import {
   applySignals,
   claimEntry,
-  type DispatchEntry,
   type HeldClaim,
   notFound,
   positionOf,
@@ -17,13 +16,13 @@ import {
 import type { Connection } from './database.ts'
 import { InstanceEdit } from './instance-edit.ts'
 import { type ReadyQuery, readyTasks, type TaskKey } from './ready-queue.ts'
-import { QUEUE, readEntry, readInstance, readResult, withPayloads } from './records.ts'
+import { QUEUE, type ReadTask, readTask, withPayloads } from './records.ts'
 import { forgetCommit, newClaim, writeClaim } from './task-rows.ts'
 import type { Transaction } from './transaction.ts'
 
 /** Signals and timers that one dispatch call takes care of at most. */
 const UPKEEP_LIMIT = 100
-/** Expired claims that one dispatch call puts back at most: no fewer than a call can hand out. */
+/** Expired claims that are put back at a time: no fewer than a call can hand out. */
 const EXPIRED_LIMIT = 1000
 
 /** Who wants work, and how long for. */
@@ -53,10 +52,12 @@ export function needsUpkeep(db: Connection, now: number): boolean {
  * What any dispatch call does for all, in bounded numbers: applies control signals that no worker
  * is there to apply (rule G4), completes workflows whose last delay is over (rule E1), and puts
  * tasks whose claims have expired back in the queue. Those keep their claim until it is replaced.
+ *
+ * @returns whether more claims have expired than were put back.
  */
-export function upkeep(transaction: Transaction): void {
+function upkeep(transaction: Transaction): boolean {
   const { db, now } = transaction
-  if (!needsUpkeep(db, now)) return
+  if (!needsUpkeep(db, now)) return false
   const signalled = db.all<{ instance_id: string }>(
     `SELECT DISTINCT instance_id FROM {signal} INDEXED BY {signal_due}
     WHERE due_at <= ? ORDER BY due_at LIMIT ${UPKEEP_LIMIT}`,
@@ -78,7 +79,7 @@ export function upkeep(transaction: Transaction): void {
     const edit = InstanceEdit.load(transaction, instanceId)
     if (edit?.advanceTimer() === true) edit.flush()
   }
-  db.run(
+  const expired = db.run(
     `UPDATE {task} SET queue = ${QUEUE.ready} WHERE (instance_id, task_id) IN (
       SELECT instance_id, task_id FROM {task} INDEXED BY {task_claimed}
       WHERE queue = ${QUEUE.claimed} AND expires_at <= ?
@@ -86,26 +87,37 @@ export function upkeep(transaction: Transaction): void {
     )`,
     now,
   )
+  return expired === EXPIRED_LIMIT
+}
+
+/** The best tasks after {@link upkeep}, which goes on while these are too few and claims have expired. */
+function availableTasks(
+  transaction: Transaction,
+  query: Omit<ReadyQuery, 'now'>,
+): readonly TaskKey[] {
+  const { db, routes, now } = transaction
+  for (;;) {
+    const more = upkeep(transaction)
+    const { tasks } = readyTasks(db, routes, { ...query, now })
+    if (!more || tasks.length === query.limit) return tasks
+  }
 }
 
 /** The best available tasks, claimed. */
 export function claimTasks(transaction: Transaction, request: ClaimRequest): ClaimedTask[] {
-  upkeep(transaction)
-  const { db, routes, now } = transaction
+  const { db } = transaction
   const { workerId, ttlMs } = request
-  const { tasks } = readyTasks(db, routes, { ...request, now })
-  return tasks.map(({ instanceId, taskId }) => {
-    const { head, entry } = readTask(db, { instanceId, taskId })
-    if (entry.timer) {
-      const edit = advanced(transaction, instanceId)
-      const claim = edit.claim(taskId, workerId, ttlMs)
-      edit.flush()
-      return toClaimedTask(db, edit.head, edit.entryOf(taskId) ?? entry, claim)
+  return availableTasks(transaction, request).map((key) => {
+    const { instanceId, taskId } = key
+    let task = mustRead(db, key)
+    if (task.entry.timer) {
+      advanced(transaction, instanceId).flush()
+      task = mustRead(db, key)
     }
     const claim = newClaim(transaction, workerId, ttlMs)
     writeClaim(transaction, instanceId, taskId, claim)
-    forgetCommit(transaction, instanceId, taskId)
-    return toClaimedTask(db, head, claimEntry(entry, claim), claim)
+    if (task.isRecorded) forgetCommit(transaction, instanceId, taskId)
+    return toClaimedTask(db, { ...task, entry: claimEntry(task.entry, claim) }, claim)
   })
 }
 
@@ -114,29 +126,19 @@ export function findTasks(
   transaction: Transaction,
   query: Omit<ReadyQuery, 'now'>,
 ): AvailableTask[] {
-  upkeep(transaction)
-  const { db, routes, now } = transaction
-  const { tasks } = readyTasks(db, routes, { ...query, now })
-  return tasks.map((key) => {
-    let { head, entry } = readTask(db, key)
-    if (entry.timer) {
-      advanced(transaction, key.instanceId).flush()
-      ;({ head, entry } = readTask(db, key))
-    }
-    return describe(db, head, entry)
+  const { db } = transaction
+  return availableTasks(transaction, query).map((key) => {
+    const task = mustRead(db, key)
+    if (!task.entry.timer) return toTask(db, task)
+    advanced(transaction, key.instanceId).flush()
+    return toTask(db, mustRead(db, key))
   })
 }
 
 /** Tasks that were found, as their worker gets them; null if a timer must be advanced first. */
 export function describeTasks(db: Connection, tasks: readonly TaskKey[]): AvailableTask[] | null {
-  const read = tasks.map((key) => readTask(db, key))
-  if (read.some(({ entry }) => entry.timer)) return null
-  return read.map(({ head, entry }) => describe(db, head, entry))
-}
-
-function describe(db: Connection, bare: SnapshotHead, entry: DispatchEntry): AvailableTask {
-  const head = withPayloads(db, bare)
-  return toAvailableTask(head, entry, inputOf(db, head, entry))
+  const read = tasks.map((key) => mustRead(db, key))
+  return read.some(({ entry }) => entry.timer) ? null : read.map((task) => toTask(db, task))
 }
 
 /** The instance, gone on from a timer that is due; written once flushed. */
@@ -147,40 +149,39 @@ function advanced(transaction: Transaction, instanceId: string): InstanceEdit {
   return edit
 }
 
+function mustRead(db: Connection, { instanceId, taskId }: TaskKey): ReadTask {
+  const task = readTask(db, instanceId, taskId)
+  if (task === null) {
+    const message = 'a task in the queue has no instance'
+    throw new BackendError('SERIALIZATION', message, { instanceId, taskId })
+  }
+  return task
+}
+
+function toTask(db: Connection, task: Omit<ReadTask, 'isRecorded'>): AvailableTask {
+  return describe(withPayloads(db, task.head), task)
+}
+
 /** A claimed task with all that its worker needs. */
 export function toClaimedTask(
   db: Connection,
-  bare: SnapshotHead,
-  entry: DispatchEntry,
+  task: Omit<ReadTask, 'isRecorded'>,
   claim: HeldClaim,
 ): ClaimedTask {
-  const head = withPayloads(db, bare)
+  const head = withPayloads(db, task.head)
   return {
-    task: toAvailableTask(head, entry, inputOf(db, head, entry)),
-    claim: { instanceId: head.instanceId, taskId: entry.taskId, ...claim },
+    task: describe(head, task),
+    claim: { instanceId: head.instanceId, taskId: task.entry.taskId, ...claim },
     head,
   }
 }
 
-function readTask(
-  db: Connection,
-  { instanceId, taskId }: TaskKey,
-): { head: SnapshotHead; entry: DispatchEntry } {
-  const head = readInstance(db, instanceId)?.head
-  const entry = head === undefined ? undefined : readEntry(db, head, taskId)?.entry
-  if (head === undefined || entry === undefined) {
-    throw new BackendError('SERIALIZATION', 'a task in the queue has no instance', {
-      instanceId,
-      taskId,
-    })
-  }
-  return { head, entry }
-}
-
-function inputOf(db: Connection, head: SnapshotHead, entry: DispatchEntry): Uint8Array {
+/** A join's inputs are its branches. */
+function describe(
+  head: SnapshotHead,
+  { entry, input }: Pick<ReadTask, 'entry' | 'input'>,
+): AvailableTask {
   const nothing = new Uint8Array(0)
-  if (positionOf(head)?.kind === 'at-join') return nothing
-  const before =
-    entry.inputTaskId === null ? null : readResult(db, head.instanceId, entry.inputTaskId)
-  return before ?? head.initialInput ?? nothing
+  const isJoin = positionOf(head)?.kind === 'at-join'
+  return toAvailableTask(head, entry, isJoin ? nothing : (input ?? head.initialInput ?? nothing))
 }

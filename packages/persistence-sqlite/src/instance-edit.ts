@@ -15,6 +15,7 @@ import {
   type PendingSignals,
   type PlanOptions,
   planDispatch,
+  positionOf,
   STORED_ELSEWHERE,
   TIMER_TASK_ID,
   terminal,
@@ -27,6 +28,7 @@ import {
   type ResultSet,
   readEntries,
   readInstance,
+  readInstanceAndEntry,
   readPayload,
   readResult,
   SIGNAL_BITS,
@@ -80,6 +82,20 @@ export class InstanceEdit {
     const entries = isEnded(stored.head.state.status)
       ? []
       : readEntries(transaction.db, stored.head)
+    return new InstanceEdit(transaction, stored.head, stored.signals, stored.results, entries)
+  }
+
+  /**
+   * As {@link InstanceEdit.load}, but of dispatch only the one task, unless it is inside a fork:
+   * enough for whoever holds that task, which is the only one then.
+   */
+  static loadAt(transaction: Transaction, instanceId: string, taskId: string): InstanceEdit | null {
+    const { db } = transaction
+    const read = readInstanceAndEntry(db, instanceId, taskId)
+    if (read === null) return null
+    const { stored, entry } = read
+    const isFork = positionOf(stored.head)?.kind === 'at-fork'
+    const entries = isFork ? readEntries(db, stored.head) : entry === null ? [] : [entry]
     return new InstanceEdit(transaction, stored.head, stored.signals, stored.results, entries)
   }
 

@@ -71,15 +71,72 @@ interface TaskRow {
   readonly expires_at: number | null
 }
 
+const INSTANCE_COLUMNS = `definition_hash, revision, created_at, updated_at, signals,
+  generation, result_seq, result_count, result_digest, head`
+
+const TASK_COLUMNS = `task_id, route_id, last_failed_worker, priority, available_since, queue, timer,
+  input_task_id, attempt, deliveries, worker_id, token, claimed_at, expires_at`
+
 /** One instance's row, or null. */
 export function readInstance(db: Connection, instanceId: string): StoredInstance | null {
   const row = db.get<InstanceRow>(
-    `SELECT definition_hash, revision, created_at, updated_at, signals,
-      generation, result_seq, result_count, result_digest, head
-    FROM {instance} WHERE id = ?`,
+    `SELECT ${INSTANCE_COLUMNS} FROM {instance} WHERE id = ?`,
+    instanceId,
+  )
+  return row === undefined ? null : toInstance(instanceId, row)
+}
+
+/** One instance's row with that of one of its tasks, if it has such a task; null without the instance. */
+export function readInstanceAndEntry(
+  db: Connection,
+  instanceId: string,
+  taskId: string,
+): { readonly stored: StoredInstance; readonly entry: StoredEntry | null } | null {
+  const row = db.get<InstanceRow & (TaskRow | { readonly task_id: null })>(
+    `SELECT ${INSTANCE_COLUMNS}, ${TASK_COLUMNS}
+    FROM {instance} LEFT JOIN {task} ON instance_id = id AND task_id = ? WHERE id = ?`,
+    taskId,
     instanceId,
   )
   if (row === undefined) return null
+  const stored = toInstance(instanceId, row)
+  return { stored, entry: row.task_id === null ? null : toEntry(stored.head, row) }
+}
+
+/** A task of the queue with what its worker needs. */
+export interface ReadTask {
+  readonly head: SnapshotHead
+  readonly entry: DispatchEntry
+  /** The output that is its input, if there is one. */
+  readonly input: Uint8Array | null
+  /** Whether there is a record of its last commit. */
+  readonly isRecorded: boolean
+}
+
+/** A task that was found in the queue, in one statement: this is the hot path of every claim. */
+export function readTask(db: Connection, instanceId: string, taskId: string): ReadTask | null {
+  const row = db.get<
+    InstanceRow &
+      TaskRow & { initial_input: Uint8Array | null; input: Uint8Array | null; recorded: number }
+  >(
+    `SELECT ${INSTANCE_COLUMNS}, ${TASK_COLUMNS},
+      (SELECT bytes FROM {payload} p WHERE p.instance_id = i.id AND p.kind = 'initial-input') AS initial_input,
+      (SELECT output FROM {result} r WHERE r.instance_id = i.id AND r.task_id = t.input_task_id) AS input,
+      EXISTS (SELECT 1 FROM {commit_record} c
+        WHERE c.instance_id = i.id AND c.task_id = t.task_id) AS recorded
+    FROM {task} t JOIN {instance} i ON i.id = t.instance_id
+    WHERE t.instance_id = ? AND t.task_id = ?`,
+    instanceId,
+    taskId,
+  )
+  if (row === undefined) return null
+  const { head } = toInstance(instanceId, row)
+  const { entry } = toEntry(head, row)
+  const { initial_input: initialInput, input, recorded } = row
+  return { head: { ...head, initialInput }, entry, input, isRecorded: recorded === 1 }
+}
+
+function toInstance(instanceId: string, row: InstanceRow): StoredInstance {
   return {
     head: decodeHead(row.head, {
       instanceId,
@@ -113,24 +170,11 @@ export function readStatus(
   )
 }
 
-const TASK_COLUMNS = `task_id, route_id, last_failed_worker, priority, available_since, queue, timer,
-  input_task_id, attempt, deliveries, worker_id, token, claimed_at, expires_at`
-
 /** The dispatch entries of an instance. */
 export function readEntries(db: Connection, head: SnapshotHead): StoredEntry[] {
   return db
     .all<TaskRow>(`SELECT ${TASK_COLUMNS} FROM {task} WHERE instance_id = ?`, head.instanceId)
     .map((row) => toEntry(head, row))
-}
-
-/** One dispatch entry, or null. */
-export function readEntry(db: Connection, head: SnapshotHead, taskId: string): StoredEntry | null {
-  const row = db.get<TaskRow>(
-    `SELECT ${TASK_COLUMNS} FROM {task} WHERE instance_id = ? AND task_id = ?`,
-    head.instanceId,
-    taskId,
-  )
-  return row === undefined ? null : toEntry(head, row)
 }
 
 function toEntry(head: SnapshotHead, row: TaskRow): StoredEntry {

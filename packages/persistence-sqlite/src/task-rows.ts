@@ -20,14 +20,24 @@ export function writeEntries(
   const { db, routes, now } = transaction
   const { instanceId, definitionHash } = head
   const gone = new Set(stored.keys())
+  for (const entry of entries) gone.delete(entry.taskId)
   for (const entry of entries) {
-    gone.delete(entry.taskId)
     const before = stored.get(entry.taskId)
     const routeId = routes.idOf(db, definitionHash, entry.tags)
     const queue = queueOf(entry, isOpen, now)
-    if (before === undefined) insert(transaction, instanceId, entry, routeId, queue)
-    else if (before.routeId !== routeId || before.queue !== queue || !isSame(before.entry, entry)) {
-      update(transaction, instanceId, entry, routeId, queue)
+    const [replaced] = gone
+    if (before === undefined && replaced !== undefined) {
+      // The next step takes the row of the one before it.
+      gone.delete(replaced)
+      update(transaction, instanceId, replaced, entry, routeId, queue)
+    } else if (before === undefined) {
+      insert(transaction, instanceId, entry, routeId, queue)
+    } else if (
+      before.routeId !== routeId ||
+      before.queue !== queue ||
+      !isSame(before.entry, entry)
+    ) {
+      update(transaction, instanceId, entry.taskId, entry, routeId, queue)
     } else continue
     transaction.madeAvailable ||= queue === QUEUE.ready || queue === QUEUE.timer
   }
@@ -107,17 +117,18 @@ function insert(
   db.run(
     `INSERT INTO {task} (route_id, last_failed_worker, priority, available_since, queue, timer,
       input_task_id, attempt, deliveries, worker_id, token, claimed_at, expires_at,
-      instance_id, task_id)
+      task_id, instance_id)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ...columns(entry, routeId, queue),
-    instanceId,
     entry.taskId,
+    instanceId,
   )
 }
 
 function update(
   { db }: Transaction,
   instanceId: string,
+  taskId: string,
   entry: DispatchEntry,
   routeId: number,
   queue: number,
@@ -125,11 +136,12 @@ function update(
   db.run(
     `UPDATE {task} SET route_id = ?, last_failed_worker = ?, priority = ?, available_since = ?,
       queue = ?, timer = ?, input_task_id = ?, attempt = ?, deliveries = ?,
-      worker_id = ?, token = ?, claimed_at = ?, expires_at = ?
+      worker_id = ?, token = ?, claimed_at = ?, expires_at = ?, task_id = ?
     WHERE instance_id = ? AND task_id = ?`,
     ...columns(entry, routeId, queue),
-    instanceId,
     entry.taskId,
+    instanceId,
+    taskId,
   )
 }
 

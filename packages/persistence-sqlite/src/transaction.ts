@@ -1,6 +1,8 @@
 import type { Connection } from './database.ts'
 import type { Routes } from './routes.ts'
 
+const CLOCK = `CAST(round(unixepoch('subsec') * 1000) AS INTEGER)`
+
 /** One write transaction, which holds the store's one write lock. */
 export class Transaction {
   readonly db: Connection
@@ -8,23 +10,24 @@ export class Transaction {
   /** The store's clock, read when the transaction began: epoch milliseconds. */
   readonly now: number
   readonly #committed: (() => void)[] = []
-  #sequence: number | null = null
+  readonly #firstSequence: number
+  #sequence: number
   /** Whether a task was queued that somebody may wait for. */
   madeAvailable = false
 
   constructor(db: Connection, routes: Routes) {
     this.db = db
     this.routes = routes
-    this.now = readClock(db)
+    const row = db.get<{ now: number; sequence: number }>(
+      `SELECT ${CLOCK} AS now, (SELECT value FROM {meta} WHERE key = 'sequence') AS sequence`,
+    ) as { now: number; sequence: number }
+    this.now = row.now
+    this.#firstSequence = row.sequence
+    this.#sequence = row.sequence
   }
 
   /** A number that no transaction ever had: a fencing token, or a generation. */
   nextSequence(): number {
-    this.#sequence ??= (
-      this.db.get<{ value: number }>(`SELECT value FROM {meta} WHERE key = 'sequence'`) as {
-        value: number
-      }
-    ).value
     this.#sequence += 1
     return this.#sequence
   }
@@ -36,7 +39,7 @@ export class Transaction {
 
   /** Ends the transaction; a row a batch, however many numbers were given out. */
   commit(): void {
-    if (this.#sequence !== null) {
+    if (this.#sequence !== this.#firstSequence) {
       this.db.run(`UPDATE {meta} SET value = ? WHERE key = 'sequence'`, this.#sequence)
     }
     this.db.control('COMMIT')
@@ -46,8 +49,5 @@ export class Transaction {
 
 /** SQLite's clock, never the process's own: epoch milliseconds. */
 export function readClock(db: Connection): number {
-  const row = db.get<{ now: number }>(
-    `SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) AS now`,
-  )
-  return (row as { now: number }).now
+  return (db.get<{ now: number }>(`SELECT ${CLOCK} AS now`) as { now: number }).now
 }
