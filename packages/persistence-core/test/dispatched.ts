@@ -63,7 +63,10 @@ export function entryOf({ entries }: Dispatched, taskId: string): DispatchEntry 
 
 export const idsOf = ({ entries }: Dispatched): string[] => entries.map(({ taskId }) => taskId)
 
-export const delay = (wakeAt: number, nextTaskId: string | null = 'b'): Position => ({
+export const delay = (
+  wakeAt: number,
+  nextTaskId: string | null = 'b',
+): Extract<Position, { kind: 'at-delay' }> => ({
   kind: 'at-delay',
   delayId: 'd',
   enteredAt: T0,
