@@ -39,13 +39,12 @@ CREATE TABLE {payload} (
 
 -- Outputs of completed tasks; ascending seq is the order of completion.
 CREATE TABLE {result} (
-  id INTEGER PRIMARY KEY,
   instance_id TEXT NOT NULL,
   task_id TEXT NOT NULL,
   seq INTEGER NOT NULL,
-  output BLOB NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX {result_by_task} ON {result} (instance_id, task_id);
+  output BLOB NOT NULL,
+  PRIMARY KEY (instance_id, task_id)
+) STRICT, WITHOUT ROWID;
 
 -- Which workers serve a task: definition and sorted tags (JSON).
 CREATE TABLE {route} (
