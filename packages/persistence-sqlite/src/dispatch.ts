@@ -59,13 +59,14 @@ function upkeep(transaction: Transaction): boolean {
   const { db, now } = transaction
   if (!needsUpkeep(db, now)) return false
   const signalled = db.all<{ instance_id: string }>(
-    `SELECT DISTINCT instance_id FROM {signal} INDEXED BY {signal_due}
+    `SELECT instance_id FROM {signal} INDEXED BY {signal_due}
     WHERE due_at <= ? ORDER BY due_at LIMIT ${UPKEEP_LIMIT}`,
     now,
   )
   for (const { instance_id: instanceId } of signalled) {
     const edit = InstanceEdit.load(transaction, instanceId)
-    if (edit === null) continue
+    // One that had two was there before.
+    if (edit === null || edit.signals === 0) continue
     edit.change(applySignals(edit.head, edit.pendingSignals(), now))
     edit.flush()
   }
