@@ -1,9 +1,16 @@
 import { createSnapshot, type TaskOutcome } from '@sayiir/persistence-core'
 import { SqliteBackend } from '@sayiir/persistence-sqlite'
 import { BareQueue } from './bare.ts'
+import { BareRows } from './bare-rows.ts'
 
 /** How steps are worked off. */
-export const MODES = ['bare', 'one at a time', 'claimNext', 'batches of 50'] as const
+export const MODES = [
+  'bare',
+  'bare, all rows',
+  'one at a time',
+  'claimNext',
+  'batches of 50',
+] as const
 export type Mode = (typeof MODES)[number]
 
 const OUTPUT: Uint8Array = new Uint8Array(200).fill(7)
@@ -46,8 +53,8 @@ export async function fill(mode: Mode, path: string, count: number): Promise<voi
 
 /** A worker on such a database. */
 export async function open(mode: Mode, path: string, workerId: string): Promise<Worker> {
-  if (mode === 'bare') {
-    const queue = new BareQueue(path)
+  if (mode === 'bare' || mode === 'bare, all rows') {
+    const queue = mode === 'bare' ? new BareQueue(path) : new BareRows(path)
     return {
       work: async (count) => {
         for (let done = 0; done < count; done += 1) queue.step(workerId, OUTPUT)
@@ -64,7 +71,7 @@ export async function open(mode: Mode, path: string, workerId: string): Promise<
 
 type Work = (backend: SqliteBackend, workerId: string, count: number) => Promise<void>
 
-const WORK: Record<Exclude<Mode, 'bare'>, Work> = {
+const WORK: Record<Exclude<Mode, `bare${string}`>, Work> = {
   'one at a time': async (backend, workerId, count) => {
     for (let done = 0; done < count; done += 1) {
       const [claimed] = await backend.claimAvailableTasks({ workerId, limit: 1, ttlMs: TTL_MS })

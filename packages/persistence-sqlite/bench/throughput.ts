@@ -7,6 +7,7 @@ import { median, type Row } from './table.ts'
 /** Steps of a round, so few that the machine is much the same for every way in it. */
 const STEPS: Record<Mode, number> = {
   bare: 400,
+  'bare, all rows': 400,
   'one at a time': 400,
   claimNext: 400,
   'batches of 50': 2000,
@@ -14,6 +15,8 @@ const STEPS: Record<Mode, number> = {
 const ROUNDS = 15
 const WARM_UP = 2
 const AIMS: Partial<Record<Mode, number>> = { 'one at a time': 0.7, 'batches of 50': 3 }
+/** What does the same work as the backend; `bare`, which stores less, is shown beside it. */
+const FLOOR: Mode = 'bare, all rows'
 
 /**
  * Steps a second with these many processes, and how each way compares with bare statements: the
@@ -41,7 +44,7 @@ export async function throughput(parent: string, processes: number): Promise<Row
   return MODES.map((mode) => ({
     what: `claim + commit, ${processes} process${processes === 1 ? '' : 'es'}, ${mode}`,
     value: `${Math.round(median(rates.map((rate) => rate[mode])))}/s`,
-    ratio: median(rates.map((rate) => rate[mode] / rate.bare)),
+    ratio: median(rates.map((rate) => rate[mode] / rate[FLOOR])),
     ...(AIMS[mode] === undefined ? undefined : { atLeast: AIMS[mode] }),
   }))
 }
