@@ -48,7 +48,7 @@ export interface InstanceRecord extends PendingSignals {
  * a signal that is parked at with an event waiting gone on from at once (rule E3). One that has
  * ended keeps its results and commits, nothing else.
  */
-export function change(
+function change(
   before: InstanceRecord | null,
   snapshot: WorkflowSnapshot,
   at: number,

@@ -5,6 +5,7 @@ import {
   type WorkerFilter,
 } from '@sayiir/persistence-core'
 import {
+  compareIds,
   isFree,
   isServed,
   Lifecycle,
@@ -13,7 +14,6 @@ import {
 } from '@sayiir/persistence-core/adapter'
 import { expect, test } from 'vitest'
 import { MemoryCommits } from '../src/commit.ts'
-import { compareIds } from '@sayiir/persistence-core/adapter'
 import { Dispatch } from '../src/dispatch.ts'
 import { DispatchQueue } from '../src/dispatch-queue.ts'
 import { handsOut, Records } from '../src/records.ts'

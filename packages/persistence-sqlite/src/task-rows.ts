@@ -87,7 +87,7 @@ export function forgetCommit({ db }: Transaction, instanceId: string, taskId: st
 }
 
 /** Which index a task belongs in. */
-export function queueOf(entry: DispatchEntry, isOpen: boolean, now: number): number {
+function queueOf(entry: DispatchEntry, isOpen: boolean, now: number): number {
   if (!isOpen) return QUEUE.none
   if (entry.taskId === TIMER_TASK_ID) return QUEUE.timer
   return isLive(entry.claim, now) ? QUEUE.claimed : QUEUE.ready

@@ -34,7 +34,7 @@ export interface Task {
 }
 
 /** How often a task has failed. */
-export interface Retry {
+interface Retry {
   readonly attempts: number
   readonly worker: string
   /** Whether it waits for longer than any test. */
