@@ -37,14 +37,16 @@ CREATE TABLE {payload} (
   PRIMARY KEY (instance_id, kind)
 ) STRICT, WITHOUT ROWID;
 
--- Outputs of completed tasks; ascending seq is the order of completion.
+-- Outputs of completed tasks; ascending seq is the order of completion. Not WITHOUT ROWID: outputs
+-- in the middle of a tree split its pages, so that a late step would write several times the bytes.
 CREATE TABLE {result} (
+  id INTEGER PRIMARY KEY,
   instance_id TEXT NOT NULL,
   task_id TEXT NOT NULL,
   seq INTEGER NOT NULL,
-  output BLOB NOT NULL,
-  PRIMARY KEY (instance_id, task_id)
-) STRICT, WITHOUT ROWID;
+  output BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX {result_by_task} ON {result} (instance_id, task_id);
 
 -- Which workers serve a task: definition and sorted tags (JSON).
 CREATE TABLE {route} (
