@@ -1,0 +1,8 @@
+export {
+  type Service,
+  ServiceError,
+  type ServiceInfo,
+  type ServiceName,
+  type Way,
+} from './service.ts'
+export { startService } from './start-service.ts'
