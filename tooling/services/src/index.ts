@@ -1,3 +1,4 @@
+export { type Proxy, startProxy } from './proxy.ts'
 export {
   type Service,
   ServiceError,

@@ -1,5 +1,5 @@
 import { readlinkSync } from 'node:fs'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isRunning } from './process-tree.ts'
@@ -14,15 +14,23 @@ export function isGone(name: string): boolean {
 }
 
 /** Makes a folder for this process's servers, and removes those of processes that were killed. */
-export async function temporaryFolder(): Promise<string> {
-  const entries = await readdir(tmpdir())
+export async function temporaryFolder(parent: string = tmpdir()): Promise<string> {
+  const entries = await readdir(parent)
   const left = entries.filter(
     (entry) => entry.startsWith(prefix) && isGone(entry.slice(prefix.length)),
   )
   for (const entry of left) {
-    await rm(join(tmpdir(), entry), { recursive: true, force: true }).catch(() => undefined)
+    await rm(join(parent, entry), { recursive: true, force: true }).catch(() => undefined)
   }
-  return mkdtemp(join(tmpdir(), `${prefix}${owner}-`))
+  return mkdtemp(join(parent, `${prefix}${owner}-`))
+}
+
+/** A folder in memory for a server that writes through to its files; null if there is none. */
+export async function memoryFolder(): Promise<string | null> {
+  const shared = '/dev/shm'
+  const space = await statfs(shared).catch(() => null)
+  if (space === null || space.bavail * space.bsize < 2 ** 30) return null
+  return temporaryFolder(shared)
 }
 
 const prefix = 'sayiir-services-'

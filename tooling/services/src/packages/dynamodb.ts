@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { readdir, rm, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { cached } from '../cache.ts'
 import { run } from '../command.ts'
@@ -6,6 +6,7 @@ import { freePort } from '../free-port.ts'
 import { identify } from '../identify.ts'
 import type { ProcessServer, StartContext } from '../running-server.ts'
 import { needCommands } from '../system-packages.ts'
+import { memoryFolder } from '../temporary-folder.ts'
 
 export const dynamoVersion = '2.6.1'
 
@@ -13,8 +14,9 @@ export const dynamoVersion = '2.6.1'
 export async function dynamoPackage({ folder, say }: StartContext): Promise<ProcessServer> {
   await needCommands({ java: 'default-jre-headless' }, say)
   const installed = await installDynamo(say)
-  const data = join(folder, 'data')
-  await mkdir(data)
+  // On disk a write takes twice as long; without files nothing would outlive a restart.
+  const inMemory = await memoryFolder()
+  const data = inMemory ?? folder
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   return {
@@ -31,6 +33,9 @@ export async function dynamoPackage({ folder, say }: StartContext): Promise<Proc
         ready: async () => void (await identify('dynamodb', url)),
       },
     ],
+    cleanUp: async () => {
+      if (inMemory !== null) await rm(inMemory, { recursive: true, force: true })
+    },
   }
 }
 
