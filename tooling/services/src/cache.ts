@@ -3,6 +3,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ending } from './ending.ts'
 
 /** Where downloaded servers are kept, for this user. */
 export function cacheFolder(): string {
@@ -55,7 +56,7 @@ async function lock(file: string): Promise<() => void> {
       database.close()
       if ((error as { errcode?: number }).errcode !== busy) throw error
     }
-    await sleep(200)
+    await sleep(200, undefined, { signal: ending.signal })
   }
 }
 

@@ -1,7 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { access, constants } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ending } from './ending.ts'
+import { signalTree } from './process-tree.ts'
 import { ServiceError } from './service.ts'
 
 export interface CommandOptions {
@@ -21,6 +23,7 @@ export async function run(
 ): Promise<string> {
   const tries = options.tries ?? 1
   for (let attempt = 1; ; attempt++) {
+    ending.signal.throwIfAborted()
     const { code, stdout, output } = await once(command, args, options)
     if (code === 0) return stdout
     if (attempt >= tries) {
@@ -28,7 +31,7 @@ export async function run(
       const shown = `${command} ${args.slice(0, 3).join(' ')}`
       throw new ServiceError(`${shown} … failed (${code})${times}:\n${lastLines(output)}`)
     }
-    await sleep(1_000 * 4 ** (attempt - 1))
+    await sleep(1_000 * 4 ** (attempt - 1), undefined, { signal: ending.signal })
   }
 }
 
@@ -55,19 +58,13 @@ function once(command: string, args: readonly string[], options: CommandOptions)
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     output += text
   })
-  running.add(child)
-  child.on('close', () => running.delete(child))
+  const end = () => child.pid !== undefined && signalTree(child.pid, 'SIGTERM')
+  ending.signal.addEventListener('abort', end)
+  child.on('close', () => ending.signal.removeEventListener('abort', end))
   return new Promise((resolve) => {
     child.on('error', (error) => resolve({ code: 'not run', stdout, output: error.message }))
     child.on('close', (code, signal) => resolve({ code: code ?? signal ?? 1, stdout, output }))
   })
-}
-
-const running = new Set<ChildProcess>()
-
-/** Ends the commands that are still running. */
-export function endCommands(): void {
-  for (const child of running) child.kill()
 }
 
 /** The end of a log, as an error message shows it. */

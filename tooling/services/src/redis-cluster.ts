@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ending } from './ending.ts'
 import { ServiceError } from './service.ts'
 
 const slots = 16_384
@@ -20,7 +21,7 @@ export async function formCluster(
     const deadline = Date.now() + formMs
     while (!(await agree(nodes))) {
       if (Date.now() > deadline) throw new ServiceError(`no cluster after ${formMs / 1_000} s`)
-      await sleep(50)
+      await sleep(50, undefined, { signal: ending.signal })
     }
   } finally {
     for (const node of nodes) node.disconnect()

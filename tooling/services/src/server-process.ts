@@ -3,6 +3,7 @@ import { open, readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { lastLines } from './command.ts'
+import { ending } from './ending.ts'
 import { signalTree } from './process-tree.ts'
 import { ServiceError } from './service.ts'
 
@@ -73,7 +74,7 @@ export class ServerProcess {
         const text = await readFile(log, 'utf8')
         throw new ServiceError(`${command} did not start: ${why}\n${lastLines(text)}`)
       }
-      await sleep(30)
+      await sleep(30, undefined, { signal: ending.signal })
     }
   }
 

@@ -4,7 +4,7 @@
  * then the channel between the two closes.
  */
 import { rm } from 'node:fs/promises'
-import { endCommands } from './command.ts'
+import { ending } from './ending.ts'
 import { identify } from './identify.ts'
 import type { ActionRequest, StartRequest, SupervisorMessage } from './messages.ts'
 import type { RunningServer } from './running-server.ts'
@@ -14,7 +14,7 @@ import { temporaryFolder } from './temporary-folder.ts'
 let folder: string | undefined
 let server: RunningServer | undefined
 let starting: Promise<void> = Promise.resolve()
-let ending: Promise<void> | undefined
+let ended: Promise<void> | undefined
 
 process.on('message', (message: StartRequest | ActionRequest) => {
   if ('name' in message) starting = startServer(message)
@@ -60,9 +60,9 @@ function exit(): void {
 
 /** Also in the middle of a start: that is cut short, and what it had started is removed. */
 function end(): Promise<void> {
-  endCommands()
-  ending ??= starting.then(removeAll)
-  return ending
+  ending.abort()
+  ended ??= starting.then(removeAll)
+  return ended
 }
 
 async function removeAll(): Promise<void> {

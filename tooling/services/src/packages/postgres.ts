@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chown, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { cached } from '../cache.ts'
 import { run } from '../command.ts'
 import { freePort } from '../free-port.ts'
@@ -93,5 +95,7 @@ export function settings(port: number): string[] {
 export async function removeSharedMemory(data: string): Promise<void> {
   const lines = (await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')
   const id = lines[6]?.trim().split(/\s+/)[1]
-  if (id !== undefined) await run('ipcrm', ['-m', id]).catch(() => undefined)
+  if (id === undefined) return
+  // Not with run(), which starts nothing more once this process is ending.
+  await promisify(execFile)('ipcrm', ['-m', id]).catch(() => undefined)
 }
