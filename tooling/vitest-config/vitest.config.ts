@@ -3,7 +3,7 @@ import type { ViteUserConfig } from 'vitest/config'
 
 /** Workspace packages are run from their sources, here and in the processes that tests spawn. */
 const source = '@sayiir/source'
-const conditions = [source, 'module', 'node', 'development|production']
+const conditions = [source, 'node', 'development|production']
 
 const config: ViteUserConfig = {
   resolve: { conditions },
