@@ -121,11 +121,11 @@ async function redisClusterPlan(host: string): Promise<ContainerPlan> {
   const nodes = ports.map((port, index) => {
     const listen = `--port ${port} --bind 0.0.0.0 --protected-mode no --dir /data/${port}`
     const args = [...durableArgs.map((arg) => arg || "''"), ...clusterArgs(busPorts[index] ?? 0)]
-    return `mkdir -p /data/${port} && redis-server ${listen} ${args.join(' ')} &`
+    return `mkdir -p /data/${port} && redis-server ${listen} ${args.join(' ')} &\npids="$pids $!"`
   })
   const urls = ports.map((port) => `redis://${host}:${port}`)
   const [url = ''] = urls
-  const script = `trap 'kill $(jobs -p); wait' TERM\n${nodes.join('\n')}\nwait`
+  const script = `trap 'kill $pids; wait' TERM\n${nodes.join('\n')}\nwait`
   const container = {
     image: process.env[variable('redis-cluster', 'IMAGE')] || image('redis'),
     entrypoint: ['sh', '-c', script],

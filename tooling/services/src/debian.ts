@@ -42,6 +42,15 @@ export interface UnpackOptions {
   readonly complete?: boolean
 }
 
+/** What a root needs beside the packages that are wanted in it. */
+export const rootPackages: readonly string[] = [
+  'base-files',
+  'coreutils',
+  'dash',
+  'tzdata',
+  'util-linux',
+]
+
 /** Downloads packages and unpacks them into `folder`/root, with a list of them in `versions`. */
 export async function unpack(folder: string, options: UnpackOptions): Promise<void> {
   const { release, packages, complete = false } = options

@@ -1,4 +1,4 @@
-export { type Proxy, startProxy } from './proxy.ts'
+export { startProxy, type TcpProxy } from './proxy.ts'
 export {
   type Service,
   ServiceError,

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket, connect as tcpConnect } from 'node:net'
 
 /** A TCP proxy on 127.0.0.1 between a client and a server, which can fail as networks do. */
-export interface Proxy {
+export interface TcpProxy {
   /** The server's URL with the proxy's address instead of the server's. */
   readonly url: string
   /** How many connections are open. */
@@ -34,7 +34,7 @@ interface Faults {
 }
 
 /** Starts a proxy in front of a server of one address, such as `startService('redis')`'s. */
-export async function startProxy(serverUrl: string): Promise<Proxy> {
+export async function startProxy(serverUrl: string): Promise<TcpProxy> {
   const target = new URL(serverUrl)
   const faults: Faults = { delayMs: 0, refuse: false, hold: false, swallow: false }
   const links = new Set<Link>()

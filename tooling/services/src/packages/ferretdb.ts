@@ -3,7 +3,7 @@ import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cached } from '../cache.ts'
 import { findCommand, run } from '../command.ts'
-import { codename, unpack } from '../debian.ts'
+import { codename, rootPackages, unpack } from '../debian.ts'
 import { freePorts } from '../free-port.ts'
 import { identify } from '../identify.ts'
 import { serverFolder, serverUid } from '../root.ts'
@@ -66,7 +66,7 @@ export async function ferretPackage({ folder, say }: StartContext): Promise<Proc
 export function installDocumentDb(say: (text: string) => void): Promise<string> {
   return cached(`postgresql-18-documentdb-${process.arch}`, async (target) => {
     say('unpacking PostgreSQL 18 with DocumentDB into the cache (143 MB, 560 MB unpacked)')
-    const packages = ['postgresql-18-documentdb', 'base-files', 'dash', 'tzdata', 'util-linux']
+    const packages = ['postgresql-18-documentdb', ...rootPackages]
     await unpack(target, { release: 'sid', packages, complete: true })
     const root = join(target, 'root')
     await mkdir(join(root, mount), { recursive: true })
