@@ -8,7 +8,12 @@ export async function installNpmPackage(folder: string, spec: string): Promise<v
   const npm = await findCommand(process.platform === 'win32' ? 'npm.cmd' : 'npm')
   if (npm === null) throw new ServiceError('npm is not on the PATH; it comes with Node')
   const flags = ['--no-save', '--no-package-lock', '--ignore-scripts', '--no-audit', '--no-fund']
-  await run(npm, ['install', '--prefix', folder, ...flags, spec], { cwd: folder, tries: 3 })
+  await run(npm, ['install', '--prefix', folder, ...flags, spec], {
+    cwd: folder,
+    // Node would leave that in the folder for temporary files.
+    env: { NODE_DISABLE_COMPILE_CACHE: '1' },
+    tries: 3,
+  })
 }
 
 /** Makes the symbolic links that npm cannot pack and that the package's own script would make. */

@@ -4,7 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0)
-    return true
+    // One that ended and that its parent has not asked about still has its id.
+    return process.platform !== 'linux' || processState(pid)[0] !== 'Z'
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
@@ -41,15 +42,19 @@ function fromProc(): [number, number][] {
     .filter((entry) => /^\d+$/.test(entry))
     .flatMap((entry): [number, number][] => {
       try {
-        // The command in parentheses may itself have spaces and parentheses.
-        const fields = readFileSync(`/proc/${entry}/stat`, 'utf8')
-          .replace(/^.*\) /s, '')
-          .split(' ')
-        return [[Number(entry), Number(fields[1])]]
+        const [, parent] = processState(Number(entry))
+        return [[Number(entry), Number(parent)]]
       } catch {
         return []
       }
     })
+}
+
+/** The state, the parent, and so on. */
+function processState(pid: number): string[] {
+  // The command in parentheses may itself have spaces and parentheses.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '')
+  return fields.split(' ')
 }
 
 function fromPs(): [number, number][] {

@@ -56,24 +56,28 @@ class Supervisor {
       execArgv: ['--disable-warning=ExperimentalWarning'],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
+    let failure: ServiceError | undefined
     this.started = new Promise((resolve, reject) => {
       this.#child.on('message', (message: SupervisorMessage) => {
         if (message.kind === 'line') say(name, message.text)
         if (message.kind === 'started') resolve(message.info)
-        if (message.kind === 'failed') reject(new ServiceError(message.message))
+        if (message.kind === 'failed') failure = new ServiceError(message.message)
+        if (message.kind === 'failed') this.#child.disconnect()
         if (message.kind === 'done') this.#waiting.get(message.id)?.(message.error)
       })
       this.#child.on('error', reject)
       this.#child.on('exit', (code, signal) => {
         const reason = `the supervisor of ${name} ended with ${signal ?? code}`
-        reject(new ServiceError(reason))
+        reject(failure ?? new ServiceError(reason))
         for (const settle of this.#waiting.values()) settle(reason)
       })
     })
     const request: StartRequest = { name }
     this.#child.send(request)
-    const release = () => this.#release()
-    this.started.then(release, () => this.#child.connected && this.#child.disconnect())
+    this.started.then(
+      () => this.#release(),
+      () => undefined,
+    )
   }
 
   async request(action: Action): Promise<void> {
