@@ -26,6 +26,8 @@ export interface ContainerPlan {
   readonly urls?: readonly string[]
   readonly directUrl?: string
   readonly containers: readonly ContainerSpec[]
+  /** Finds the version in the first container's log, where the server does not tell clients. */
+  readonly versionInLog?: RegExp
   settle?(): Promise<void>
 }
 
@@ -157,10 +159,14 @@ async function mongoPlan(host: string): Promise<ContainerPlan> {
 async function dynamoPlan(host: string): Promise<ContainerPlan> {
   const port = await freePort()
   const url = `http://${host}:${port}`
+  const name = image('dynamodb')
+  // Its image keeps tables in memory, where a restart would lose them.
+  const official = /(^|\/)amazon\/dynamodb-local(:|@|$)/.test(name)
   const container = {
-    image: image('dynamodb'),
+    image: name,
+    ...(official ? { command: ['-jar', 'DynamoDBLocal.jar', '-dbPath', '/tmp'] } : {}),
     ports: [{ container: 8000, host: port }],
     ready: { name: 'dynamodb', url },
   } as const
-  return { url, containers: [container] }
+  return { url, containers: [container], versionInLog: /^Version:\s+(\S+)/m }
 }

@@ -33,17 +33,17 @@ export async function startContainers(
       const { State } = await api.getById(container.getId()).inspect()
       if (!State.Running || Date.now() > deadline) {
         const why = State.Running ? `no answer: ${last}` : `it ended with ${State.ExitCode}`
-        throw new ServiceError(`${spec.image} did not start: ${why}\n${await logs(container)}`)
+        throw new ServiceError(
+          `${spec.image} did not start: ${why}\n${lastLines(await log(container, 20))}`,
+        )
       }
       await sleep(50, undefined, { signal: ending.signal })
     }
   }
 
-  async function logs(container: StartedTestContainer) {
-    const output = await api
-      .getById(container.getId())
-      .logs({ stdout: true, stderr: true, tail: 20 })
-    return lastLines(withoutHeaders(output))
+  async function log(container: StartedTestContainer, tail?: number) {
+    const options = { stdout: true, stderr: true, ...(tail === undefined ? {} : { tail }) }
+    return withoutHeaders(await api.getById(container.getId()).logs(options))
   }
 
   async function remove() {
@@ -61,6 +61,13 @@ export async function startContainers(
     await plan.settle?.()
   }
 
+  async function version() {
+    const [first] = started
+    if (first === undefined || plan.versionInLog === undefined) return undefined
+    return plan.versionInLog.exec(await log(first))?.[1]
+  }
+
+  let told: string | undefined
   try {
     for (const spec of plan.containers) {
       ending.signal.throwIfAborted()
@@ -69,6 +76,7 @@ export async function startContainers(
       await ready(spec, container)
     }
     await plan.settle?.()
+    told = await version()
   } catch (error) {
     await remove()
     throw error
@@ -78,6 +86,7 @@ export async function startContainers(
     urls: plan.urls ?? [plan.url],
     directUrl: plan.directUrl ?? plan.url,
     source: plan.containers.map(({ image }) => image).join(', '),
+    ...(told === undefined ? {} : { version: told }),
     async kill() {
       for (const handle of handles()) await handle.kill()
     },
@@ -126,8 +135,10 @@ async function create(
     }
   }
 
+  // Without testcontainers' helper, which removes what a run leaves: supervisors do that.
   const container = new Container(spec.image)
     .withWaitStrategy(new Started())
+    .withAutoCleanup(false)
     .withLabels({ [ownerLabel]: owner })
     .withEnvironment(spec.env ?? {})
     .withExposedPorts(...(spec.ports ?? []))

@@ -24,8 +24,6 @@ export interface RunningEngine {
 export async function dockerEngine(): Promise<Engine> {
   const none = { answers: false, reason: 'no Docker engine answers' } as const
   if (!(await mayHaveEngine())) return none
-  // Supervisors remove their containers themselves, and testcontainers' helper is one more image.
-  process.env.TESTCONTAINERS_RYUK_DISABLED ??= 'true'
   try {
     const { getContainerRuntimeClient } = await import('testcontainers')
     const client = await getContainerRuntimeClient()
