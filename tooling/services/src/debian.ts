@@ -47,6 +47,7 @@ export const rootPackages: readonly string[] = [
   'base-files',
   'coreutils',
   'dash',
+  'grep',
   'tzdata',
   'util-linux',
 ]
