@@ -8,7 +8,7 @@ import type { ProcessServer, StartContext } from '../running-server.ts'
 import { needCommands } from '../system-packages.ts'
 import { memoryFolder } from '../temporary-folder.ts'
 
-export const dynamoVersion = '2.6.1'
+const dynamoVersion = '2.6.1'
 
 /** DynamoDB Local from Maven Central; its licence lets it be used, not passed on. */
 export async function dynamoPackage({ folder, say }: StartContext): Promise<ProcessServer> {
@@ -57,7 +57,7 @@ export function installDynamo(say: (text: string) => void): Promise<string> {
 }
 
 /** Java's arguments up to those of the server. */
-export function dynamoArgs(installed: string): string[] {
+function dynamoArgs(installed: string): string[] {
   const lib = join(installed, 'lib')
   const jars = [installed, join(lib, '*')].join(delimiter)
   return ['-Xmx512m', `-Dsqlite4java.library.path=${lib}`, '-cp', jars, 'Loopback']

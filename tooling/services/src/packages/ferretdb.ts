@@ -108,7 +108,7 @@ export function installFerret(say: (text: string) => void): Promise<string> {
 }
 
 /** FerretDB's settings: loopback, nobody to log in, nothing told to its makers. */
-export function ferretEnvironment(
+function ferretEnvironment(
   postgresUrl: string,
   address: string,
   folder: string,
@@ -123,7 +123,7 @@ export function ferretEnvironment(
   }
 }
 
-export const documentDbSettings: readonly string[] = [
+const documentDbSettings: readonly string[] = [
   ...['-c', 'shared_preload_libraries=pg_cron,pg_documentdb_core,pg_documentdb'],
   ...['-c', 'cron.database_name=postgres'],
 ]

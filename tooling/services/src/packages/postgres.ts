@@ -40,7 +40,7 @@ export async function postgresPackage(
   return postgresServer({ bin: join(programs, 'bin'), folder, source: spec })
 }
 
-export interface PostgresLayout {
+interface PostgresLayout {
   readonly bin: string
   readonly folder: string
   readonly source: string
