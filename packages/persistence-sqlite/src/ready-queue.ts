@@ -93,11 +93,14 @@ export function readyTasks(db: Connection, routes: Routes, query: ReadyQuery): R
 /** The first task of each class that the worker serves, skipping from class to class. */
 function* classes(db: Connection, routes: Routes, filter: WorkerFilter): Generator<ClassRow> {
   if (filter.definitionHashes?.length === 0) return
-  // Others may have added routes since, also ones whose tasks come after those that end the scan.
-  routes.refresh(db)
-  const served = routes.served(filter)
+  let served = routes.served(filter)
   let row = seek(db, 0, '', 0, 0)
   while (row !== undefined) {
+    if (row.route_id > routes.lastId) {
+      // Others have added routes since.
+      routes.refresh(db)
+      served = routes.served(filter)
+    }
     const { route_id: routeId } = row
     // After the last that is served come routes that this process has not seen yet.
     const next: number =

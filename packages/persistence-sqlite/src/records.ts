@@ -34,17 +34,20 @@ export interface StoredInstance {
   readonly results: ResultSet
 }
 
-interface InstanceRow {
+interface HeadRow {
   readonly definition_hash: string
   readonly revision: number
   readonly created_at: number
   readonly updated_at: number
+  readonly head: string
+}
+
+interface InstanceRow extends HeadRow {
   readonly signals: number
   readonly generation: number
   readonly result_seq: number
   readonly result_count: number
   readonly result_digest: number
-  readonly head: string
 }
 
 /** A row of `task`. */
@@ -54,13 +57,11 @@ export interface StoredEntry {
   readonly queue: number
 }
 
-interface TaskRow {
+interface EntryRow {
   readonly task_id: string
-  readonly route_id: number
   readonly last_failed_worker: string
   readonly priority: number
   readonly available_since: number
-  readonly queue: number
   readonly timer: number
   readonly input_task_id: string | null
   readonly attempt: number
@@ -71,11 +72,16 @@ interface TaskRow {
   readonly expires_at: number | null
 }
 
-const INSTANCE_COLUMNS = `definition_hash, revision, created_at, updated_at, signals,
-  generation, result_seq, result_count, result_digest, head`
+interface TaskRow extends EntryRow {
+  readonly route_id: number
+  readonly queue: number
+}
 
-const TASK_COLUMNS = `task_id, route_id, last_failed_worker, priority, available_since, queue, timer,
-  input_task_id, attempt, deliveries, worker_id, token, claimed_at, expires_at`
+const HEAD_COLUMNS = 'definition_hash, revision, created_at, updated_at, head'
+const INSTANCE_COLUMNS = `${HEAD_COLUMNS}, signals, generation, result_seq, result_count, result_digest`
+const ENTRY_COLUMNS = `task_id, last_failed_worker, priority, available_since, timer, input_task_id,
+  attempt, deliveries, worker_id, token, claimed_at, expires_at`
+const TASK_COLUMNS = `${ENTRY_COLUMNS}, route_id, queue`
 
 /** One instance's row, or null. */
 export function readInstance(db: Connection, instanceId: string): StoredInstance | null {
@@ -100,7 +106,7 @@ export function readInstanceAndEntry(
   )
   if (row === undefined) return null
   const stored = toInstance(instanceId, row)
-  return { stored, entry: row.task_id === null ? null : toEntry(stored.head, row) }
+  return { stored, entry: row.task_id === null ? null : toStoredEntry(stored.head, row) }
 }
 
 /** A task of the queue with what its worker needs. */
@@ -113,13 +119,16 @@ export interface ReadTask {
   readonly isRecorded: boolean
 }
 
-/** A task that was found in the queue, in one statement: this is the hot path of every claim. */
+/**
+ * A task that was found in the queue, in one statement, and without what only a commit needs: this
+ * is the hot path of every claim, and each column costs.
+ */
 export function readTask(db: Connection, instanceId: string, taskId: string): ReadTask | null {
   const row = db.get<
-    InstanceRow &
-      TaskRow & { initial_input: Uint8Array | null; input: Uint8Array | null; recorded: number }
+    HeadRow &
+      EntryRow & { initial_input: Uint8Array | null; input: Uint8Array | null; recorded: number }
   >(
-    `SELECT ${INSTANCE_COLUMNS}, ${TASK_COLUMNS},
+    `SELECT ${HEAD_COLUMNS}, ${ENTRY_COLUMNS},
       (SELECT bytes FROM {payload} p WHERE p.instance_id = i.id AND p.kind = 'initial-input') AS initial_input,
       (SELECT output FROM {result} r WHERE r.instance_id = i.id AND r.task_id = t.input_task_id) AS input,
       EXISTS (SELECT 1 FROM {commit_record} c
@@ -130,23 +139,26 @@ export function readTask(db: Connection, instanceId: string, taskId: string): Re
     taskId,
   )
   if (row === undefined) return null
-  const { head } = toInstance(instanceId, row)
-  const { entry } = toEntry(head, row)
   const { initial_input: initialInput, input, recorded } = row
-  return { head: { ...head, initialInput }, entry, input, isRecorded: recorded === 1 }
+  const head = toHead(instanceId, row, initialInput)
+  return { head, entry: toEntry(head, row), input, isRecorded: recorded === 1 }
+}
+
+function toHead(instanceId: string, row: HeadRow, initialInput: Uint8Array | null): SnapshotHead {
+  return decodeHead(row.head, {
+    instanceId,
+    definitionHash: row.definition_hash,
+    revision: row.revision,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    initialInput,
+    finalOutput: STORED_ELSEWHERE,
+  })
 }
 
 function toInstance(instanceId: string, row: InstanceRow): StoredInstance {
   return {
-    head: decodeHead(row.head, {
-      instanceId,
-      definitionHash: row.definition_hash,
-      revision: row.revision,
-      createdAt: row.created_at,
-      updatedAt: row.updated_at,
-      initialInput: STORED_ELSEWHERE,
-      finalOutput: STORED_ELSEWHERE,
-    }),
+    head: toHead(instanceId, row, STORED_ELSEWHERE),
     signals: row.signals,
     results: {
       generation: row.generation,
@@ -174,31 +186,31 @@ export function readStatus(
 export function readEntries(db: Connection, head: SnapshotHead): StoredEntry[] {
   return db
     .all<TaskRow>(`SELECT ${TASK_COLUMNS} FROM {task} WHERE instance_id = ?`, head.instanceId)
-    .map((row) => toEntry(head, row))
+    .map((row) => toStoredEntry(head, row))
 }
 
-function toEntry(head: SnapshotHead, row: TaskRow): StoredEntry {
+function toStoredEntry(head: SnapshotHead, row: TaskRow): StoredEntry {
+  return { entry: toEntry(head, row), routeId: row.route_id, queue: row.queue }
+}
+
+function toEntry(head: SnapshotHead, row: EntryRow): DispatchEntry {
   return {
-    entry: {
-      taskId: row.task_id,
-      priority: row.priority,
-      tags: tagsOf(head, row.task_id),
-      attempt: row.attempt,
-      lastFailedWorker: row.last_failed_worker === '' ? null : row.last_failed_worker,
-      availableSince: row.available_since,
-      inputTaskId: row.input_task_id,
-      deliveries: row.deliveries,
-      timer: row.timer === 1,
-      claim: toClaim(row),
-    },
-    routeId: row.route_id,
-    queue: row.queue,
+    taskId: row.task_id,
+    priority: row.priority,
+    tags: tagsOf(head, row.task_id),
+    attempt: row.attempt,
+    lastFailedWorker: row.last_failed_worker === '' ? null : row.last_failed_worker,
+    availableSince: row.available_since,
+    inputTaskId: row.input_task_id,
+    deliveries: row.deliveries,
+    timer: row.timer === 1,
+    claim: toClaim(row),
   }
 }
 
 /** The claim columns of a row. */
 export function toClaim(
-  row: Pick<TaskRow, 'worker_id' | 'token' | 'claimed_at' | 'expires_at'>,
+  row: Pick<EntryRow, 'worker_id' | 'token' | 'claimed_at' | 'expires_at'>,
 ): HeldClaim | null {
   const { worker_id: workerId, token, claimed_at: claimedAt, expires_at: expiresAt } = row
   if (workerId === null || token === null || claimedAt === null) return null
