@@ -125,10 +125,12 @@ export function later(at: number, ms: number): number {
 
 /** Bytes, as they are. Throws `TypeError`. */
 export function checkBytes(value: unknown, name: string): Uint8Array {
-  // By tag, not `instanceof`: an array of another realm (a VM context) is as good.
+  // By tag where `instanceof` fails: an array of another realm (a VM context) is as good.
   if (
     !ArrayBuffer.isView(value) ||
-    Object.prototype.toString.call(value) !== '[object Uint8Array]'
+    !(
+      value instanceof Uint8Array || Object.prototype.toString.call(value) === '[object Uint8Array]'
+    )
   ) {
     throw new TypeError(`${name} must be a Uint8Array, got ${describe(value)}`)
   }
