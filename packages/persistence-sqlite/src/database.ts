@@ -20,7 +20,7 @@ export interface SqliteDatabase {
 
 /**
  * Runs statements, each prepared once. Names in braces are tables and indexes of the backend:
- * `{task}` becomes `"sayiir_task"`.
+ * `{task}` becomes `"sayiir_task"`. Values are bound to plain `?`: Node 22 takes `?1` for a name.
  */
 export class Connection {
   readonly #database: SqliteDatabase

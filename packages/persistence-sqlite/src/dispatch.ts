@@ -38,11 +38,13 @@ export interface ClaimRequest {
 export function needsUpkeep(db: Connection, now: number): boolean {
   const row = db.get<{ due: number }>(
     `SELECT
-      EXISTS (SELECT 1 FROM {signal} INDEXED BY {signal_due} WHERE due_at <= ?1)
+      EXISTS (SELECT 1 FROM {signal} INDEXED BY {signal_due} WHERE due_at <= ?)
       OR EXISTS (SELECT 1 FROM {task} INDEXED BY {task_timer}
-        WHERE queue = ${QUEUE.timer} AND available_since <= ?1)
+        WHERE queue = ${QUEUE.timer} AND available_since <= ?)
       OR EXISTS (SELECT 1 FROM {task} INDEXED BY {task_claimed}
-        WHERE queue = ${QUEUE.claimed} AND expires_at <= ?1) AS due`,
+        WHERE queue = ${QUEUE.claimed} AND expires_at <= ?) AS due`,
+    now,
+    now,
     now,
   )
   return row?.due === 1

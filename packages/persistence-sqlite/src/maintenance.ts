@@ -105,7 +105,8 @@ function readStats(db: Connection): BackendStats {
     db,
     `SELECT count(*) AS count, min(available_since) AS oldest
     FROM {task} INDEXED BY {task_claimed}
-    WHERE queue = ${QUEUE.claimed} AND expires_at <= ?1 AND available_since <= ?1`,
+    WHERE queue = ${QUEUE.claimed} AND expires_at <= ? AND available_since <= ?`,
+    now,
     now,
   )
   const claimed = count(
@@ -132,7 +133,9 @@ function readStats(db: Connection): BackendStats {
 function count(
   db: Connection,
   sql: string,
-  now: number,
+  ...times: readonly number[]
 ): { readonly count: number; readonly oldest: number | null } {
-  return db.get<{ count: number; oldest: number | null }>(sql, now) ?? { count: 0, oldest: null }
+  return (
+    db.get<{ count: number; oldest: number | null }>(sql, ...times) ?? { count: 0, oldest: null }
+  )
 }

@@ -18,8 +18,12 @@ export function readSignals(db: Connection, instanceId: string): PendingSignals 
   const ofKind = (kind: SignalKind): SignalRequest | null => {
     const row = rows.find((one) => one.kind === kind)
     if (row === undefined) return null
-    const { reason, requested_by: requestedBy, requested_at: requestedAt } = row
-    return { kind, reason, requestedBy, requestedAt }
+    return {
+      kind,
+      reason: fromColumn(row.reason),
+      requestedBy: fromColumn(row.requested_by),
+      requestedAt: row.requested_at,
+    }
   }
   return { cancel: ofKind('cancel'), pause: ofKind('pause') }
 }
@@ -31,10 +35,19 @@ export function writeSignal(db: Connection, instanceId: string, request: SignalR
     VALUES (?, ?, ?, ?, ?)`,
     instanceId,
     request.kind,
-    request.reason,
-    request.requestedBy,
+    toColumn(request.reason),
+    toColumn(request.requestedBy),
     request.requestedAt,
   )
+}
+
+/** As JSON: a text may have U+0000 in it, where Node 22 stops reading a column. */
+function toColumn(text: string | null): string | null {
+  return text === null ? null : JSON.stringify(text)
+}
+
+function fromColumn(json: string | null): string | null {
+  return json === null ? null : (JSON.parse(json) as string)
 }
 
 /** Takes a request back. */

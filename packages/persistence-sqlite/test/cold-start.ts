@@ -6,7 +6,7 @@ const [, , path = '', name = '', offsetMs = '0'] = process.argv
 const realNow = Date.now
 Date.now = () => realNow() + Number(offsetMs)
 process.on('message', async () => {
-  await using backend = await SqliteBackend.connect({ path })
+  const backend = await SqliteBackend.connect({ path })
   const { updatedAt } = await backend.saveSnapshot(
     createSnapshot({
       instanceId: name,
@@ -20,6 +20,7 @@ process.on('message', async () => {
       if (BackendError.is(error, 'NOT_FOUND')) return null
       throw error
     })
+  await backend.close()
   process.send?.({ updatedAt, won: claim !== null })
   process.disconnect()
 })

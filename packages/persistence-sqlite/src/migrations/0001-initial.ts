@@ -99,7 +99,7 @@ CREATE TABLE {commit_record} (
   PRIMARY KEY (instance_id, task_id)
 ) STRICT, WITHOUT ROWID;
 
--- Pending control signals; due_at is when the last live claim ends, null while one never does.
+-- Pending control signals, their texts as JSON; due_at is when the last live claim ends, null while one never does.
 CREATE TABLE {signal} (
   instance_id TEXT NOT NULL,
   kind TEXT NOT NULL,
