@@ -1,0 +1,80 @@
+/** How calls are sent together. */
+export interface CallQueueOptions<Call, Reply> {
+  /** Sends calls together; the replies are in their order. Rejects for all of them. */
+  send(calls: readonly Call[]): Promise<readonly Reply[]>
+  /** Calls sent together at most. */
+  readonly maxCalls: number
+  /** Bytes sent together at most, unless a single call has more. */
+  readonly maxBytes: number
+  /** Groups on their way at a time. */
+  readonly maxInFlight: number
+  /** Bytes of a call, roughly. */
+  sizeOf(call: Call): number
+}
+
+/**
+ * Calls that are in flight together travel together (rule D10). A call is sent in the same turn of
+ * the event loop while fewer than `maxInFlight` groups are on their way; what comes meanwhile is
+ * the next group, without a timer.
+ */
+export class CallQueue<Call, Reply> {
+  readonly #options: CallQueueOptions<Call, Reply>
+  readonly #waiting: Waiting<Call, Reply>[] = []
+  #inFlight = 0
+  #scheduled = false
+
+  constructor(options: CallQueueOptions<Call, Reply>) {
+    this.#options = options
+  }
+
+  /** Sends a call, with what else waits. */
+  call(call: Call): Promise<Reply> {
+    const { promise, resolve, reject } = Promise.withResolvers<Reply>()
+    this.#waiting.push({ call, resolve, reject })
+    this.#schedule()
+    return promise
+  }
+
+  /** At the end of this turn, so that what is called in one go leaves in one go. */
+  #schedule(): void {
+    if (this.#scheduled || this.#inFlight >= this.#options.maxInFlight) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      while (this.#waiting.length > 0 && this.#inFlight < this.#options.maxInFlight) {
+        void this.#send(this.#take())
+      }
+    })
+  }
+
+  #take(): Waiting<Call, Reply>[] {
+    const { maxCalls, maxBytes, sizeOf } = this.#options
+    let count = 0
+    let bytes = 0
+    for (const { call } of this.#waiting) {
+      bytes += sizeOf(call)
+      if (count > 0 && (count === maxCalls || bytes > maxBytes)) break
+      count += 1
+    }
+    return this.#waiting.splice(0, count)
+  }
+
+  async #send(group: readonly Waiting<Call, Reply>[]): Promise<void> {
+    this.#inFlight += 1
+    try {
+      const replies = await this.#options.send(group.map(({ call }) => call))
+      for (const [index, { resolve }] of group.entries()) resolve(replies[index] as Reply)
+    } catch (error) {
+      for (const { reject } of group) reject(error)
+    } finally {
+      this.#inFlight -= 1
+      if (this.#waiting.length > 0) this.#schedule()
+    }
+  }
+}
+
+interface Waiting<Call, Reply> {
+  readonly call: Call
+  resolve(reply: Reply): void
+  reject(error: unknown): void
+}
