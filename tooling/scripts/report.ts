@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 
 /** How many tests ended how. */
 export interface Total {
@@ -11,6 +12,8 @@ export interface Total {
 
 export interface PackageCount extends Total {
   readonly name: string
+  /** Which servers the tests were for, with their versions. */
+  readonly servers?: string
 }
 
 /** The part of vitest's JSON report that is counted. */
@@ -27,14 +30,25 @@ interface VitestReport {
 }
 
 /** Counts one package's report; no report, or an unreadable one, is a failure. */
-export async function read(name: string, file: string): Promise<PackageCount> {
+export async function read(name: string, folder: string): Promise<PackageCount> {
   try {
-    return { name, ...count(JSON.parse(await readFile(file, 'utf8'))) }
+    const counted = count(JSON.parse(await readFile(join(folder, 'vitest.json'), 'utf8')))
+    const answered = await servers(join(folder, 'services.json'))
+    return { name, ...counted, ...(answered === undefined ? {} : { servers: answered }) }
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
     const problem = missing ? 'no report: the test runner did not finish' : `report: ${error}`
     return { name, passed: 0, failed: 1, skipped: 0, problem }
   }
+}
+
+/** Who answered, such as "FerretDB 2.7.0 (package)", as `@sayiir/services` left it. */
+async function servers(file: string): Promise<string | undefined> {
+  const text = await readFile(file, 'utf8').catch(() => null)
+  if (text === null) return undefined
+  const answered: readonly { product: string; version: string; how: string }[] = JSON.parse(text)
+  const told = answered.map(({ product, version, how }) => `${product} ${version} (${how})`)
+  return [...new Set(told)].join(', ')
 }
 
 /** Counts a report. A file that could not be loaded has no tests in it and counts as one failure. */

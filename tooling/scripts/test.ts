@@ -6,83 +6,83 @@
  * The numbers come from vitest's JSON reports. A package that has a `test` script and leaves no
  * report counts as a failure, and so does a run without a single test.
  *
- * `--no-total` leaves the sum to a later `--total`, which prints that of the last run.
+ * `--part=name` leaves the sum to a later `--total=name,name`, which adds up those runs.
+ * `--on-servers` takes only the packages that are tested on servers.
  */
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { servicesWay } from '../services/src/way.ts'
+import { packagesOnServers, root } from './packages.ts'
+import { partOf, readPart, startPart, writePart } from './parts.ts'
 import { type PackageCount, read, sum, type Total } from './report.ts'
 import { turbo } from './turbo.ts'
 
-const root = join(import.meta.dirname, '../..')
-const totalFile = join(root, '.reports/total.json')
 const args = process.argv.slice(2)
+const total = partOf(args, '--total')
+const part = partOf(args, '--part')
 
-if (args.includes('--total')) {
-  report(await lastTotal())
+if (total !== undefined) {
+  const parts = await Promise.all(total.split(',').map((name) => readPart(root, name)))
+  for (const { problem } of parts) if (problem) console.log(problem)
+  end(sum(parts, 0))
 } else {
-  const total = await run(args.filter((arg) => arg !== '--no-total'))
-  if (args.includes('--no-total')) process.exitCode = exitCode(total)
-  else report(total)
+  const own = args.filter((arg) => !arg.startsWith('--part=') && arg !== '--on-servers')
+  const filters = args.includes('--on-servers') ? await packagesOnServers() : []
+  await startPart(root, part ?? 'last')
+  const counted = await run([...filters.map((name) => `--filter=${name}`), ...own])
+  await writePart(root, part ?? 'last', counted)
+  if (part === undefined) end(counted)
+  else process.exitCode = exitCode(counted)
 }
 
 async function run(turboArgs: readonly string[]): Promise<Total> {
   const started = performance.now()
-  await rm(totalFile, { force: true })
   const packages = await packagesToTest(turboArgs)
-  for (const { report } of packages) await rm(report, { force: true })
+  for (const { reports } of packages) await rm(reports, { recursive: true, force: true })
 
-  const { code } = await turbo(['run', 'test', '--continue', ...turboArgs])
+  const env = { SAYIIR_SERVICES_WAY: await servicesWay() }
+  const { code } = await turbo(['run', 'test', '--continue', ...turboArgs], { env })
 
   const counts: PackageCount[] = []
-  for (const { name, report } of packages) counts.push(await read(name, report))
-  const total = sum(counts, code)
-  await mkdir(join(root, '.reports'), { recursive: true })
-  await writeFile(totalFile, JSON.stringify(total))
+  for (const { name, reports } of packages) counts.push(await read(name, reports))
+  const counted = sum(counts, code)
 
   console.log()
-  for (const { name, passed, failed, skipped, problem } of counts) {
+  for (const { name, passed, failed, skipped, problem, servers } of counts) {
     console.log(
-      [name, `${passed} passed`, `${failed} failed`, `${skipped} skipped`, problem]
+      [name, `${passed} passed`, `${failed} failed`, `${skipped} skipped`, servers, problem]
         .filter(Boolean)
         .join(' · '),
     )
   }
-  if (total.problem) console.log(total.problem)
+  if (counted.problem) console.log(counted.problem)
   console.log(`tests took ${((performance.now() - started) / 1000).toFixed(1)} s`)
-  return total
+  return counted
 }
 
-/** The packages that turbo would test with these arguments, and where each leaves its report. */
+/** The packages that turbo would test with these arguments, and where each leaves its reports. */
 async function packagesToTest(turboArgs: readonly string[]) {
-  const { code, stdout } = await turbo(['run', 'test', '--dry=json', ...turboArgs], true)
-  if (code !== 0) throw new Error(`turbo could not plan the tests (exit code ${code})`)
-  const plan: {
-    tasks: readonly { task: string; package: string; directory: string; command: string }[]
-  } = JSON.parse(stdout.slice(stdout.indexOf('{')))
-  return plan.tasks
+  const plan = await turbo(['run', 'test', '--dry=json', ...turboArgs], { capture: true })
+  if (plan.code !== 0) throw new Error(`turbo could not plan the tests (exit code ${plan.code})`)
+  const { tasks }: { tasks: readonly PlannedTask[] } = JSON.parse(
+    plan.stdout.slice(plan.stdout.indexOf('{')),
+  )
+  return tasks
     .filter(({ task, command }) => task === 'test' && command !== '<NONEXISTENT>')
-    .map((task) => ({
-      name: task.package,
-      report: join(root, task.directory, '.reports/vitest.json'),
-    }))
+    .map((task) => ({ name: task.package, reports: join(root, task.directory, '.reports') }))
 }
 
-async function lastTotal(): Promise<Total> {
-  try {
-    return JSON.parse(await readFile(totalFile, 'utf8'))
-  } catch {
-    console.log('the tests did not finish')
-    return { passed: 0, failed: 1, skipped: 0 }
-  }
+interface PlannedTask {
+  readonly task: string
+  readonly package: string
+  readonly directory: string
+  readonly command: string
 }
 
-function report(total: Total): void {
-  console.log(line(total))
-  process.exitCode = exitCode(total)
-}
-
-function line({ passed, failed, skipped }: Total): string {
-  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
+function end(counted: Total): void {
+  const { passed, failed, skipped } = counted
+  console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+  process.exitCode = exitCode(counted)
 }
 
 function exitCode({ passed, failed }: Total): number {

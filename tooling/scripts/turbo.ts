@@ -12,8 +12,17 @@ export interface TurboResult {
   readonly stdout: string
 }
 
-/** Runs turbo to its end; its output goes to the terminal unless `capture` is set. */
-export async function turbo(args: readonly string[], capture = false): Promise<TurboResult> {
+export interface TurboOptions {
+  /** Gives what turbo prints, which otherwise goes to the terminal. */
+  readonly capture?: boolean
+  readonly env?: Readonly<Record<string, string>>
+}
+
+/** Runs turbo to its end. */
+export async function turbo(
+  args: readonly string[],
+  { capture = false, env = {} }: TurboOptions = {},
+): Promise<TurboResult> {
   const child = spawn('turbo', args, {
     stdio: ['ignore', capture ? 'pipe' : 'inherit', 'inherit'],
     shell: process.platform === 'win32',
@@ -21,6 +30,7 @@ export async function turbo(args: readonly string[], capture = false): Promise<T
       TURBO_CONCURRENCY: '2',
       ...(process.stdout.isTTY ? {} : { NO_COLOR: '1' }),
       ...process.env,
+      ...env,
       DO_NOT_TRACK: '1',
       SAYIIR_NODE_VERSION: process.version,
       TURBO_TELEMETRY_DISABLED: '1',

@@ -17,9 +17,9 @@ const allPassed = {
 }
 
 async function counted(report: unknown) {
-  const file = join(folder, 'report.json')
-  await writeFile(file, typeof report === 'string' ? report : JSON.stringify(report))
-  return read('a', file)
+  const text = typeof report === 'string' ? report : JSON.stringify(report)
+  await writeFile(join(folder, 'vitest.json'), text)
+  return read('a', folder)
 }
 
 it('counts what passed and what was left out', async () => {
@@ -40,9 +40,19 @@ it('counts an error outside the tests as a failure', async () => {
 })
 
 it('counts a missing, broken or foreign report as a failure', async () => {
-  expect(await read('a', join(folder, 'none.json'))).toMatchObject({ passed: 0, failed: 1 })
+  expect(await read('a', join(folder, 'none'))).toMatchObject({ passed: 0, failed: 1 })
   expect(await counted('{"success":')).toMatchObject({ passed: 0, failed: 1 })
   expect(await counted({})).toMatchObject({ passed: 0, failed: 1 })
+})
+
+it('names the servers that answered, each once', async () => {
+  const cluster = { name: 'redis-cluster', product: 'Redis', version: '8.2.1', how: 'docker' }
+  const services = [{ ...cluster, name: 'redis' }, cluster, { ...cluster, product: 'Valkey' }]
+  await writeFile(join(folder, 'services.json'), JSON.stringify(services))
+  expect(await counted(allPassed)).toMatchObject({
+    servers: 'Redis 8.2.1 (docker), Valkey 8.2.1 (docker)',
+  })
+  await rm(join(folder, 'services.json'))
 })
 
 it('adds packages up', () => {

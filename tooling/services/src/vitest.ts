@@ -1,3 +1,5 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import type { ServiceInfo, ServiceName } from './service.ts'
 import { startService } from './start-service.ts'
@@ -9,6 +11,7 @@ declare module 'vitest' {
 /**
  * A `globalSetup` for vitest: one server for all test files of a run. A test file that needs to
  * stop or restart a server starts one of its own; the others share, each in its own namespace.
+ * Which servers answered is left beside the run's report, in `.reports/services.json`.
  *
  * @example
  * ```ts
@@ -34,6 +37,19 @@ export function serviceSetup(
     for (const { stop, kill, restart, pause, resume, ...info } of running) {
       project.provide(info.name, info)
     }
+    await report(project.config.root, running)
     return stop
   }
+}
+
+/** Products differ, so whoever reads a run's result has to know which ones it is about. */
+async function report(root: string, services: readonly ServiceInfo[]): Promise<void> {
+  const answered = services.map(({ name, product, version, how }) => ({
+    name,
+    product,
+    version,
+    how,
+  }))
+  await mkdir(join(root, '.reports'), { recursive: true })
+  await writeFile(join(root, '.reports/services.json'), `${JSON.stringify(answered)}\n`)
 }

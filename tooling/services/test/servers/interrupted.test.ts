@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { type ServiceName, startService } from '../src/index.ts'
-import { listens, type Sandbox, sandbox } from './sandbox.ts'
+import { type ServiceName, startService } from '../../src/index.ts'
+import { listens, type Sandbox, sandbox } from '../sandbox.ts'
 
 interface Holder {
   readonly child: ChildProcess

@@ -1,6 +1,6 @@
 import { Cluster, Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
-import { startService } from '../src/index.ts'
+import { startService } from '../../src/index.ts'
 import { serverSuite } from './server-suite.ts'
 
 serverSuite({

@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { type ServiceName, startService } from '../src/index.ts'
-import { listens, sandbox } from './sandbox.ts'
+import { type ServiceName, startService } from '../../src/index.ts'
+import { listens, sandbox } from '../sandbox.ts'
 
 /** A client of a server, with the server's own driver. */
 export interface Client {

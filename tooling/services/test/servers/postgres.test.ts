@@ -1,6 +1,6 @@
 import postgres from 'postgres'
 import { expect, test } from 'vitest'
-import { startService } from '../src/index.ts'
+import { startService } from '../../src/index.ts'
 import { connectPostgres } from './postgres-client.ts'
 import { serverSuite } from './server-suite.ts'
 
