@@ -133,8 +133,7 @@ export function planDispatch(
   const from = before === null ? null : positionOf(before.snapshot)
   const kept = new Map<string, DispatchEntry>()
   for (const entry of before?.entries ?? []) {
-    // A task that a delay or signal now stands before is not runnable until that is over.
-    if (entry.taskId !== options.completed && (!timer || entry.timer)) kept.set(entry.taskId, entry)
+    if (keepsEntry(entry, after, options)) kept.set(entry.taskId, entry)
   }
   return dispatchable(after, position).map(({ dueAt, ...task }): DispatchEntry => {
     const old = kept.get(task.taskId)
@@ -151,6 +150,18 @@ export function planDispatch(
       claim: retried ? null : (old?.claim ?? null),
     }
   })
+}
+
+/** Whether an entry goes on, claim and all, where its task is runnable after a change; else it starts anew. */
+export function keepsEntry(
+  entry: DispatchEntry,
+  after: AnySnapshot,
+  options: PlanOptions = {},
+): boolean {
+  const position = positionOf(after)
+  // A task that a delay or signal now stands before is not runnable until that is over.
+  const timer = position?.kind === 'at-delay' || position?.kind === 'at-signal'
+  return entry.taskId !== options.completed && (!timer || entry.timer)
 }
 
 function dispatchable(snapshot: AnySnapshot, position: Position): readonly RunnableTask[] {

@@ -10,9 +10,6 @@ import type {
   WorkerFilter,
 } from '../task-claim-store.ts'
 
-/** Milliseconds that {@link InstanceWrite.at} may be off from the store's clock; further off, a write is refused. */
-export const CLOCK_TOLERANCE_MS = 1000
-
 /**
  * One instance as a store keeps it: all but its outputs, its queued events and the records of its
  * commits, so small whatever came before (rule S6).
@@ -82,16 +79,18 @@ export interface InstanceWrite {
   /** What becomes of the dispatch entries; those that are not named stay as they are in the store. */
   readonly entries: EntryChanges
   /**
-   * Epoch milliseconds that the change was worked out for. The store's own clock decides: it writes
-   * its time as `updatedAt` (and `createdAt` of a new instance), and as `availableSince` where that
-   * equals `at`; it refuses the write where `at` is more than {@link CLOCK_TOLERANCE_MS} off.
+   * The time of the change, epoch milliseconds: what `after` and `entries` were worked out for and
+   * have in `updatedAt` and the like; the store writes those as they are. It was taken from the
+   * store's clock, by an earlier reply, and the store refuses the write where it is off from its
+   * clock by more than `toleranceMs`: so no worker's clock decides anything.
    */
   readonly at: number
+  readonly toleranceMs: number
   /** A claim that must be held, live or expired (rule C4); without a token by this worker. */
   readonly holds: TaskClaimRef | null
-  /** Whether all results that are stored go away first. */
-  readonly replacesResults: boolean
-  /** Outputs to store; one that is there under the same task id is replaced. */
+  /** Tasks whose results go away, before `results` are stored; `all`: those of every task. */
+  readonly removedResults: readonly string[] | 'all'
+  /** Outputs to store; one that is there under the same task id is replaced, order and all. */
   readonly results: readonly StoredResult[]
   /** The signal whose oldest queued event goes away. */
   readonly takenEvent: string | null
@@ -133,9 +132,11 @@ export interface ClaimedEntry extends FoundTask {
 export type WriteResult =
   | {
       readonly written: true
-      /** The store's clock: what it wrote as `updatedAt`. */
+      /** The store's clock. */
       readonly now: number
       readonly next: ClaimedEntry | null
+      /** With `claimNext`, as a look for work gives it (see {@link Dispatched}). */
+      readonly due: readonly string[]
     }
   /** Something else is there, the claim is not held, or the clock is off. Nothing was written. */
   | { readonly written: false; readonly now: number }
@@ -233,11 +234,15 @@ export interface OptimisticStore {
       | { readonly kind: 'release' }
       | { readonly kind: 'extend' | 'renew'; readonly ms: number },
   ): Promise<HeldClaim | null>
-  /** Resolves as `waitForWakeup` does, and with null when `closing` aborts; rejects when `signal` aborts. */
+  /**
+   * Resolves as `waitForWakeup` does, and with null when `closing` aborts; rejects when `signal`
+   * aborts. Each look finds what is due as well, and hands it to `takeCare`.
+   */
   waitForWakeup(
     params: WaitForWakeupParams,
     signal: AbortSignal | undefined,
     closing: AbortSignal,
+    takeCare: (due: readonly string[]) => Promise<void>,
   ): Promise<TaskWakeup | null>
 
   /** A page of a listing: at most `limit` summaries, ascending by the UTF-8 bytes of the ids; fewer only at the end. */

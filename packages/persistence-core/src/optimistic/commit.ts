@@ -1,0 +1,130 @@
+import { compareIds } from '../compare-ids.ts'
+import {
+  applySignals,
+  type CommitRecord,
+  isHeldBy,
+  isRepeated,
+  isServed,
+  orderKey,
+  type PlanOptions,
+} from '../dispatch.ts'
+import { applyOutcome } from '../outcome.ts'
+import type {
+  ClaimNext,
+  CommitReceipt,
+  CommitTaskParams,
+  TaskClaimRef,
+  TaskOutcome,
+} from '../task-claim-store.ts'
+import { toClaimedTask } from './claimed-task.ts'
+import { InstanceEdit } from './instance-edit.ts'
+import type { Basis, Decision, Session } from './session.ts'
+import { settle } from './settle.ts'
+import type { InstanceWrite, StoredInstance } from './store.ts'
+
+/** Rule D6: the outcome, the claim given up, the following task claimed, in one write. */
+export async function decideCommit(
+  session: Session,
+  before: StoredInstance,
+  { at, isGuess }: Basis,
+  { claim, outcome, claimNext }: CommitTaskParams,
+): Promise<Decision<CommitReceipt>> {
+  const { store, options } = session
+  const { taskId, workerId } = claim
+  const edit = InstanceEdit.of(store, before, at)
+  if (!isGuess && !isHeldBy(edit.entryOf(taskId), claim)) {
+    const record = await store.readCommit(claim.instanceId, taskId)
+    if (isRepeated(record, claim))
+      return { write: null, reply: () => firstReceipt(session, record) }
+  }
+  edit.mustBeOpen()
+  const { token } = edit.mustHold(claim)
+  const wasPaused = edit.head.state.status === 'paused'
+  await apply(edit, claim, outcome)
+  const { revision, state } = edit.head
+  const { status } = state
+  let next: InstanceWrite['claimNext'] = null
+  if (claimNext !== undefined && !wasPaused) {
+    const { ttlMs, ...filter } = claimNext
+    const own = await bestOwn(edit, workerId, filter, options.agingIntervalMs)
+    next = { own, request: { filter, workerId, ttlMs, limit: 1 } }
+  }
+  const outputs = new Map(
+    outcome.kind === 'completed' ? [[taskId, outcome.output] as const] : undefined,
+  )
+  return {
+    write: edit.toWrite({
+      holds: { ...claim, token },
+      commit: { taskId, workerId, token, revision, status },
+      claimNext: next,
+    }),
+    reply: async (after, result) => {
+      const claimed = result?.next ?? null
+      await settle(session, result?.due ?? [])
+      return {
+        revision,
+        status,
+        next:
+          claimed === null
+            ? null
+            : await toClaimedTask(
+                session,
+                claimed,
+                after,
+                claimed.instanceId === claim.instanceId ? outputs : undefined,
+              ),
+      }
+    },
+  }
+}
+
+/** The outcome, then what is pending, a cancel before a pause. */
+async function apply(edit: InstanceEdit, claim: TaskClaimRef, outcome: TaskOutcome): Promise<void> {
+  const { taskId } = claim
+  let options: PlanOptions = {}
+  if (outcome.kind === 'completed') {
+    await edit.keepBranches(taskId)
+    options = { completed: taskId }
+  } else if (outcome.kind === 'retry') options = { retried: taskId }
+  const after = applyOutcome(edit.head, claim, outcome, edit.at)
+  const controlled = applySignals(after, edit.pendingSignals, edit.at)
+  if (outcome.kind === 'completed') edit.putResult({ taskId, output: outcome.output })
+  await edit.change(controlled, options)
+}
+
+/** The best task of the same instance; a retry that this worker failed itself is left for the general search. */
+async function bestOwn(
+  edit: InstanceEdit,
+  workerId: string,
+  filter: Omit<ClaimNext, 'ttlMs'>,
+  agingIntervalMs: number,
+): Promise<string | null> {
+  if (edit.isOpen) await edit.advanceTimer()
+  if (!edit.isOpen) return null
+  const [best] = edit.freeEntries
+    .filter(({ tags }) => isServed(filter, edit.head.definitionHash, tags))
+    .filter(({ lastFailedWorker }) => lastFailedWorker !== workerId)
+    .sort(
+      (a, b) =>
+        orderKey(a, agingIntervalMs) - orderKey(b, agingIntervalMs) ||
+        a.availableSince - b.availableSince ||
+        compareIds(a.taskId, b.taskId),
+    )
+  return best?.taskId ?? null
+}
+
+/** The first receipt, with the task that came with it if it is still held. */
+async function firstReceipt(
+  session: Session,
+  { workerId, revision, status, next }: CommitRecord,
+): Promise<CommitReceipt> {
+  if (next === null) return { revision, status, next }
+  const { instanceId, taskId } = next
+  const { stored } = await session.read(instanceId)
+  const entry = stored?.entries.find((one) => one.taskId === taskId)
+  const claim = entry?.claim
+  if (stored === null || claim == null || !isHeldBy(entry, { ...next, workerId }))
+    return { revision, status, next: null }
+  const claimed = { instanceId, taskId, claim, deliveries: entry?.deliveries ?? 1, stored }
+  return { revision, status, next: await toClaimedTask(session, claimed) }
+}

@@ -1,0 +1,65 @@
+import type { Branches, PendingTask, Position } from '../position.ts'
+import type { HeadState, SnapshotHead, TaskRetry } from '../snapshot.ts'
+
+/**
+ * A head that shares nothing with the one that is kept, so that whoever gets it may write into it.
+ * Its maps are empty as a rule, so that this is cheaper than it looks.
+ */
+export function copyHead(head: SnapshotHead): SnapshotHead {
+  const { state } = head
+  return {
+    ...head,
+    initialInput: head.initialInput?.slice() ?? null,
+    state: copyState(state),
+    tags: [...head.tags],
+    deadline: head.deadline === null ? null : { ...head.deadline },
+    retries: new Map(Array.from(head.retries, copyRetry)),
+    loopIterations: new Map(head.loopIterations),
+  }
+}
+
+function copyState(state: HeadState): HeadState {
+  switch (state.status) {
+    case 'in-progress':
+    case 'paused':
+      return { ...state, position: copyPosition(state.position) }
+    case 'completed':
+      return { ...state, finalOutput: state.finalOutput.slice() }
+    default:
+      return { ...state }
+  }
+}
+
+function copyPosition(position: Position): Position {
+  switch (position.kind) {
+    case 'at-fork':
+      return {
+        ...position,
+        pendingTasks: position.pendingTasks.map(copyTask),
+        join: position.join === null ? null : copyTask(position.join),
+        completedBranches: copyBranches(position.completedBranches),
+      }
+    case 'at-join':
+      return { ...position, completedBranches: copyBranches(position.completedBranches) }
+    default:
+      return { ...position }
+  }
+}
+
+function copyTask<T extends Pick<PendingTask, 'tags'>>(task: T): T {
+  return task.tags === undefined ? { ...task } : { ...task, tags: [...task.tags] }
+}
+
+function copyBranches(branches: Branches): Branches {
+  return new Map(
+    Array.from(branches, ([label, { taskId, output }]) => [
+      label,
+      { taskId, output: output.slice() },
+    ]),
+  )
+}
+
+function copyRetry([taskId, retry]: readonly [string, TaskRetry]): [string, TaskRetry] {
+  const { policy } = retry
+  return [taskId, policy === undefined ? { ...retry } : { ...retry, policy: { ...policy } }]
+}

@@ -1,0 +1,50 @@
+import type { StoredInstance } from './store.ts'
+
+/** Bytes that are kept at most, roughly. */
+const MAX_BYTES: number = 32 * 1024 * 1024
+/** What an instance takes beside its payloads, roughly. */
+const BASE_BYTES = 2048
+
+/**
+ * Instances as they were when they were last read or written here, those that were used last. A
+ * guess, by which a change can be worked out without reading first; the compare-and-set tells
+ * whether it was right.
+ */
+export class InstanceCache {
+  readonly #instances = new Map<
+    string,
+    { readonly stored: StoredInstance; readonly bytes: number }
+  >()
+  #bytes = 0
+
+  get(instanceId: string): StoredInstance | null {
+    return this.#instances.get(instanceId)?.stored ?? null
+  }
+
+  /** Remembers an instance, unless a newer one is known. */
+  set(stored: StoredInstance): void {
+    const { instanceId } = stored.head
+    const known = this.get(instanceId)
+    if (known?.generation === stored.generation && known.version > stored.version) return
+    this.delete(instanceId)
+    const bytes = sizeOf(stored)
+    if (bytes > MAX_BYTES / 8) return
+    this.#instances.set(instanceId, { stored, bytes })
+    this.#bytes += bytes
+    for (const oldest of this.#instances.keys()) {
+      if (this.#bytes <= MAX_BYTES) break
+      this.delete(oldest)
+    }
+  }
+
+  delete(instanceId: string): void {
+    const known = this.#instances.get(instanceId)
+    if (known === undefined) return
+    this.#instances.delete(instanceId)
+    this.#bytes -= known.bytes
+  }
+}
+
+function sizeOf({ head, entries }: StoredInstance): number {
+  return BASE_BYTES + (head.initialInput?.byteLength ?? 0) + entries.length * 256
+}

@@ -1,0 +1,361 @@
+import { advance, timerOf } from '../advance.ts'
+import {
+  type DispatchEntry,
+  type HeldClaim,
+  isFree,
+  isHeldBy,
+  keepsEntry,
+  type PendingSignals,
+  type PlanOptions,
+  planDispatch,
+  TIMER_TASK_ID,
+} from '../dispatch.ts'
+import { claimLost, terminal } from '../errors.ts'
+import type { TaskResult } from '../position.ts'
+import type { SignalKind } from '../signal-store.ts'
+import { isEnded, type SnapshotHead } from '../snapshot.ts'
+import { STORED_ELSEWHERE } from '../stored-elsewhere.ts'
+import type { TaskClaimRef } from '../task-claim-store.ts'
+import { mapBranches } from './branches.ts'
+import type { EntryChanges, InstanceWrite, OptimisticStore, StoredInstance } from './store.ts'
+
+/** Milliseconds by which the time of a change may be off from the store's clock. */
+const CLOCK_TOLERANCE_MS = 250
+/** Results of one write at most that can be told apart by their order. */
+const ORDER_STEP: number = 2 ** 21
+/** Bytes up to which a branch's output is kept in the head as well: reading it apart costs more. */
+const INLINE_BRANCH_BYTES = 64
+
+/** What an edit reads beside the instance; what it reads is still so when the write lands. */
+export type EditReader = Pick<OptimisticStore, 'readOutputs' | 'readEvent'>
+
+/** What a write is for, beside the change itself. */
+export type WritePurpose = Pick<Partial<InstanceWrite>, 'holds' | 'event' | 'commit' | 'claimNext'>
+
+/**
+ * One instance while it is changed: what it becomes is worked out by core's rules, and
+ * {@link InstanceEdit.toWrite} tells what a store has to write for it.
+ */
+export class InstanceEdit {
+  readonly instanceId: string
+  /** Epoch milliseconds that the change is worked out for. */
+  readonly at: number
+  /** Its revision is the stored one until `change` raises it. */
+  head: SnapshotHead
+  readonly #before: StoredInstance | null
+  readonly #reader: EditReader
+  #signals: PendingSignals
+  #entries: readonly DispatchEntry[]
+  /** Of these, those that start anew. */
+  readonly #added = new Set<string>()
+  readonly #released = new Set<string>()
+  /** Outputs to store, in order. */
+  readonly #results = new Map<string, TaskResult>()
+  /** Outputs that are known to be stored once this is written. */
+  readonly #outputs = new Map<string, TaskResult>()
+  #removedResults: readonly string[] | 'all' = []
+  #queuedEvents: number
+  #takenEvent: string | null = null
+  #changed = false
+
+  private constructor(
+    reader: EditReader,
+    before: StoredInstance | null,
+    head: SnapshotHead,
+    at: number,
+  ) {
+    this.#reader = reader
+    this.#before = before
+    this.instanceId = head.instanceId
+    this.head = head
+    this.at = at
+    this.#signals = { cancel: before?.cancel ?? null, pause: before?.pause ?? null }
+    this.#entries = before?.entries ?? []
+    this.#queuedEvents = before?.queuedEvents ?? 0
+  }
+
+  /** An edit of what is stored. */
+  static of(reader: EditReader, before: StoredInstance, at: number): InstanceEdit {
+    // No time that the store told is in the future.
+    const latest = before.entries.reduce(
+      (time, { claim }) => Math.max(time, claim?.claimedAt ?? 0),
+      before.head.updatedAt,
+    )
+    return new InstanceEdit(reader, before, before.head, Math.max(at, latest))
+  }
+
+  /** A new instance. */
+  static create(reader: EditReader, head: SnapshotHead, at: number): InstanceEdit {
+    const blank = { ...head, revision: 0, createdAt: at, updatedAt: at }
+    return new InstanceEdit(reader, null, blank, at)
+  }
+
+  get pendingSignals(): PendingSignals {
+    return this.#signals
+  }
+
+  get queuedEvents(): number {
+    return this.#queuedEvents
+  }
+
+  /** Whether its tasks are handed out: in progress, no control signal pending. */
+  get isOpen(): boolean {
+    const { cancel, pause } = this.#signals
+    return this.head.state.status === 'in-progress' && cancel === null && pause === null
+  }
+
+  /** Tasks that can be claimed now (`isOpen` and the filter aside), timers not advanced. */
+  get freeEntries(): readonly DispatchEntry[] {
+    return this.#entries.filter((entry) => entry.taskId !== TIMER_TASK_ID && isFree(entry, this.at))
+  }
+
+  get entries(): readonly DispatchEntry[] {
+    return this.#entries
+  }
+
+  /** The dispatch entry of a task. */
+  entryOf(taskId: string): DispatchEntry | undefined {
+    return this.#entries.find((entry) => entry.taskId === taskId)
+  }
+
+  /** Throws `TERMINAL`. */
+  mustBeOpen(): void {
+    const { status } = this.head.state
+    if (isEnded(status)) throw terminal(this.instanceId, status)
+  }
+
+  /** The claim that `ref` names; throws `CLAIM_LOST`. */
+  mustHold(ref: TaskClaimRef): HeldClaim {
+    const entry = this.entryOf(ref.taskId)
+    if (entry?.claim == null || !isHeldBy(entry, ref)) throw claimLost(ref.instanceId, ref.taskId)
+    return entry.claim
+  }
+
+  /** Sets or clears a control signal. */
+  setSignal(kind: SignalKind, request: PendingSignals[SignalKind]): void {
+    this.#signals = { ...this.#signals, [kind]: request }
+    this.#changed = true
+  }
+
+  /** Counts an event that the write queues. */
+  queueEvent(): void {
+    this.#queuedEvents += 1
+    this.#changed = true
+  }
+
+  /** Copies the task's output into the branches that refer to it, before another takes its place. */
+  async keepBranches(taskId: string): Promise<void> {
+    let refers = false
+    mapBranches(this.head, (result) => {
+      refers ||= result.taskId === taskId && result.output === STORED_ELSEWHERE
+      return result
+    })
+    if (!refers) return
+    const outputs = await this.#reader.readOutputs(this.instanceId, [taskId])
+    const output = outputs?.get(taskId) ?? new Uint8Array(0)
+    this.head = mapBranches(this.head, (result) =>
+      result.taskId === taskId && result.output === STORED_ELSEWHERE ? { taskId, output } : result,
+    )
+  }
+
+  /** Stores a task's output, as the newest. */
+  putResult(result: TaskResult): void {
+    this.#results.delete(result.taskId)
+    this.#results.set(result.taskId, result)
+    this.#outputs.set(result.taskId, result)
+  }
+
+  /** Takes results away. */
+  removeResults(removed: readonly string[] | 'all'): void {
+    this.#removedResults = removed
+  }
+
+  /** Tells of an output that is stored, so that a branch with the same one need not keep it too. */
+  noteStored(result: TaskResult): void {
+    this.#outputs.set(result.taskId, result)
+  }
+
+  /** An output that this edit stores. */
+  outputOf(taskId: string): Uint8Array | undefined {
+    return this.#results.get(taskId)?.output
+  }
+
+  /**
+   * A change of the snapshot: one more revision, dispatch planned anew, and where it is now parked
+   * at a signal whose event waits, gone on from there (rule E3). That event's result, if so.
+   */
+  async change(after: SnapshotHead, options: PlanOptions = {}): Promise<TaskResult | null> {
+    const { revision } = this.head
+    this.#move(after, options)
+    const result = await this.#takeEvent()
+    this.head = { ...this.head, revision: revision + 1, updatedAt: this.at }
+    return result
+  }
+
+  /** Goes on with an event that arrived for the signal that the instance is parked at. */
+  async deliver(signalId: string, payload: Uint8Array): Promise<void> {
+    this.putResult({ taskId: signalId, output: payload })
+    await this.change(advance(this.head, this.at, { payload }))
+  }
+
+  /** Goes on from a delay or signal whose time is up; whether it was (rule E1). */
+  async advanceTimer(): Promise<boolean> {
+    const { state } = this.head
+    const wakeAt = timerOf(this.head)
+    if (state.status !== 'in-progress' || wakeAt === null || wakeAt > this.at) return false
+    const { position, lastCompletedTaskId } = state
+    if (position.kind === 'at-signal') {
+      await this.keepBranches(position.signalId)
+      this.putResult({ taskId: position.signalId, output: new Uint8Array(0) })
+    }
+    const completes = position.kind === 'at-delay' && position.nextTaskId === null
+    const lastOutput = completes ? await this.#lastOutput(lastCompletedTaskId) : undefined
+    await this.change(advance(this.head, this.at, undefined, lastOutput))
+    return true
+  }
+
+  /** Gives the claim on a task up, if it is still runnable. */
+  release(taskId: string): void {
+    const entry = this.entryOf(taskId)
+    if (entry === undefined) return
+    this.#entries = this.#entries.map((one) => (one === entry ? { ...one, claim: null } : one))
+    if (!this.#added.has(taskId)) this.#released.add(taskId)
+    this.#changed = true
+  }
+
+  /** What has to be written; null: nothing has changed. */
+  toWrite(purpose: WritePurpose = {}): InstanceWrite | null {
+    const before = this.#before
+    if (before !== null && !this.#changed) return null
+    const ended = isEnded(this.head.state.status)
+    const paused = this.head.state.status === 'paused'
+    const after: StoredInstance = {
+      generation: before?.generation ?? crypto.randomUUID(),
+      version: (before?.version ?? 0) + 1,
+      head: mapBranches(this.head, (result) => this.#asStored(result)),
+      entries: this.#entries,
+      cancel: ended ? null : this.#signals.cancel,
+      pause: ended || paused ? null : this.#signals.pause,
+      queuedEvents: ended ? 0 : this.#queuedEvents,
+    }
+    const first = this.head.revision * ORDER_STEP
+    return {
+      instanceId: this.instanceId,
+      before,
+      after,
+      at: this.at,
+      toleranceMs: CLOCK_TOLERANCE_MS,
+      entries: this.#entryChanges(),
+      holds: purpose.holds ?? null,
+      removedResults: before === null ? [] : this.#removedResults,
+      results: Array.from(this.#results.values(), (result, index) => ({
+        ...result,
+        order: first + index,
+      })),
+      takenEvent: ended ? null : this.#takenEvent,
+      event: ended ? null : (purpose.event ?? null),
+      commit: purpose.commit ?? null,
+      claimNext: purpose.claimNext ?? null,
+    }
+  }
+
+  #asStored(result: TaskResult): TaskResult {
+    const { taskId, output } = result
+    if (output === STORED_ELSEWHERE || output.byteLength <= INLINE_BRANCH_BYTES) return result
+    const stored = this.#outputs.get(taskId)?.output
+    const isSame =
+      stored !== undefined && (stored === output || Buffer.compare(stored, output) === 0)
+    return isSame ? { taskId, output: STORED_ELSEWHERE } : result
+  }
+
+  #entryChanges(): EntryChanges {
+    const stored = new Map(this.#before?.entries.map((entry) => [entry.taskId, entry]))
+    const current = new Set(this.#entries.map(({ taskId }) => taskId))
+    const added: DispatchEntry[] = []
+    const moved: DispatchEntry[] = []
+    for (const entry of this.#entries) {
+      const old = stored.get(entry.taskId)
+      if (old === undefined || this.#added.has(entry.taskId)) added.push(entry)
+      else if (!isSamePlace(old, entry)) moved.push(entry)
+    }
+    return {
+      removed: [...stored.keys()].filter((taskId) => !current.has(taskId)),
+      added,
+      moved,
+      released: [...this.#released].filter((taskId) => current.has(taskId)),
+    }
+  }
+
+  #move(after: SnapshotHead, options: PlanOptions): void {
+    const before = this.#before === null ? null : { snapshot: this.head, entries: this.#entries }
+    const kept = new Set<string>()
+    for (const entry of this.#entries) {
+      if (before !== null && keepsEntry(entry, after, options)) kept.add(entry.taskId)
+    }
+    this.#entries = planDispatch(before, after, this.at, options)
+    for (const { taskId } of this.#entries) {
+      if (!kept.has(taskId)) this.#added.add(taskId)
+      else if (options.retried === taskId && !this.#added.has(taskId)) this.#released.add(taskId)
+    }
+    this.head = after
+    this.#changed = true
+  }
+
+  async #takeEvent(): Promise<TaskResult | null> {
+    const { state } = this.head
+    if (this.#queuedEvents === 0 || state.status !== 'in-progress') return null
+    const { position } = state
+    if (position.kind !== 'at-signal') return null
+    const { signalName, signalId } = position
+    const payload = await this.#reader.readEvent(this.instanceId, signalName)
+    if (payload === null) return null
+    await this.keepBranches(signalId)
+    const result = { taskId: signalId, output: payload }
+    this.putResult(result)
+    this.#takenEvent = signalName
+    this.#queuedEvents -= 1
+    this.#move(advance(this.head, this.at, { payload }), {})
+    return result
+  }
+
+  /** What a delay with nothing after it completes the workflow with. */
+  async #lastOutput(lastCompletedTaskId: string | null): Promise<Uint8Array> {
+    const nothing = this.head.initialInput ?? new Uint8Array(0)
+    if (lastCompletedTaskId === null) return nothing
+    const own = this.#results.get(lastCompletedTaskId)?.output
+    if (own !== undefined) return own
+    const outputs = await this.#reader.readOutputs(this.instanceId, [lastCompletedTaskId])
+    return outputs?.get(lastCompletedTaskId) ?? nothing
+  }
+}
+
+/** Whether two entries have the same place in the queue; claims and deliveries aside. */
+function isSamePlace(a: DispatchEntry, b: DispatchEntry): boolean {
+  return (
+    a.availableSince === b.availableSince &&
+    a.priority === b.priority &&
+    a.attempt === b.attempt &&
+    a.inputTaskId === b.inputTaskId &&
+    a.lastFailedWorker === b.lastFailedWorker &&
+    a.timer === b.timer &&
+    a.tags.length === b.tags.length &&
+    a.tags.every((tag, index) => tag === b.tags[index])
+  )
+}
+
+/** An instance whose entry of a task was claimed. */
+export function withClaim(
+  stored: StoredInstance,
+  taskId: string,
+  claim: HeldClaim | null,
+  deliveries?: number,
+): StoredInstance {
+  return {
+    ...stored,
+    entries: stored.entries.map((entry) =>
+      entry.taskId === taskId
+        ? { ...entry, claim, deliveries: deliveries ?? entry.deliveries }
+        : entry,
+    ),
+  }
+}

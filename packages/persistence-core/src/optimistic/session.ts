@@ -1,0 +1,175 @@
+import { BackendError, notFound, quote } from '../errors.ts'
+import { Lifecycle, pause } from '../lifecycle.ts'
+import { InstanceCache } from './instance-cache.ts'
+import { KnownResults } from './known-results.ts'
+import type { InstanceWrite, OptimisticStore, StoredInstance, WriteResult } from './store.ts'
+import { StoreClock } from './store-clock.ts'
+import { Turns } from './turns.ts'
+
+/** Changes that are refused this often in a row mean that the store's compare-and-set does not work. */
+const MAX_TRIES = 1000
+/** Tries after which there are pauses between them. */
+const EAGER_TRIES = 3
+/** Milliseconds of a pause at most. */
+const MAX_PAUSE_MS = 50
+
+/** Limits that apply to every call. */
+export interface SessionOptions {
+  readonly agingIntervalMs: number
+  readonly maxPayloadBytes: number
+}
+
+/** A write that landed. */
+export type Landed = Extract<WriteResult, { readonly written: true }>
+
+/** What to write, and what to answer then. */
+export interface Decision<T> {
+  /** Null: nothing. */
+  readonly write: InstanceWrite | null
+  /** @param after What is stored now; null where nothing was written. */
+  reply(after: StoredInstance | null, result: Landed | null): T | Promise<T>
+}
+
+/** What a change is worked out from. */
+export interface Basis {
+  /** What was there when it was read. */
+  readonly before: StoredInstance | null
+  /** The store's clock, about. */
+  readonly at: number
+  /** Whether it is only a guess: then nothing may be concluded from it but a write. */
+  readonly isGuess: boolean
+}
+
+/** How a change gets at what is stored. */
+export interface ChangeOptions {
+  /** What is there, or is supposed to be: saves the first read. Undefined: not known. */
+  readonly guess?: StoredInstance | null | undefined
+  /** Reads the instance. Left out: just reads it. */
+  read?(): Promise<{ readonly now: number; readonly stored: StoredInstance | null }>
+}
+
+/** One backend object at work on a store: what its parts share. */
+export class Session {
+  readonly store: OptimisticStore
+  readonly options: SessionOptions
+  readonly lifecycle: Lifecycle
+  readonly known: KnownResults = new KnownResults()
+  readonly cache: InstanceCache = new InstanceCache()
+  readonly clock: StoreClock = new StoreClock()
+  readonly #turns = new Turns()
+
+  constructor(store: OptimisticStore, name: string, options: SessionOptions) {
+    this.store = store
+    this.options = options
+    this.lifecycle = new Lifecycle(name)
+  }
+
+  /** Reads an instance. */
+  async read(instanceId: string): Promise<{ now: number; stored: StoredInstance | null }> {
+    const { now, stored } = await this.store.read(instanceId)
+    this.saw(now, stored)
+    return { now, stored }
+  }
+
+  /** Takes in what a reply told. */
+  saw(now: number, stored?: StoredInstance | null): void {
+    this.clock.observe(now)
+    if (stored != null) this.cache.set(stored)
+  }
+
+  /**
+   * Changes an instance: works out what to write from what is there, writes it if nobody was
+   * faster, else again. In this process one change of an instance comes after the other, so that
+   * they do not refuse each other.
+   *
+   * @throws what `decide` throws, unless that was from a guess.
+   */
+  change<T>(
+    instanceId: string,
+    decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
+    options: ChangeOptions = {},
+  ): Promise<T> {
+    return this.#turns.run(instanceId, () => this.#change(instanceId, decide, options))
+  }
+
+  /** As `change`, of an instance that must be there. */
+  changeExisting<T>(
+    instanceId: string,
+    decide: (before: StoredInstance, basis: Basis) => Decision<T> | Promise<Decision<T>>,
+    options: ChangeOptions = {},
+  ): Promise<T> {
+    return this.change(
+      instanceId,
+      (basis) => {
+        if (basis.before === null) throw notFound(instanceId)
+        return decide(basis.before, basis)
+      },
+      options,
+    )
+  }
+
+  async #change<T>(
+    instanceId: string,
+    decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
+    { guess, read }: ChangeOptions,
+  ): Promise<T> {
+    // The guess is of when the turn came, which may be after another change.
+    const cached = this.cache.get(instanceId)
+    const supposed = guess === undefined ? undefined : (cached ?? guess)
+    if (supposed !== undefined && this.clock.isKnown) {
+      const done = await this.#tryGuess(decide, supposed)
+      if (done !== null) return done.reply
+    }
+    for (let tries = 1; tries < MAX_TRIES; tries += 1) {
+      const { now, stored } = await (read?.() ?? this.read(instanceId))
+      if (stored === null) this.cache.delete(instanceId)
+      const decision = await decide({ before: stored, at: now, isGuess: false })
+      if (decision.write === null) return decision.reply(null, null)
+      // A large write takes its time, and must come through at last.
+      const toleranceMs = decision.write.toleranceMs * 2 ** Math.min(tries - 1, 8)
+      const write = { ...decision.write, toleranceMs }
+      const result = await this.#write(write)
+      if (result.written) return this.#answer(decision, write, result)
+      if (tries > EAGER_TRIES) await pause(Math.random() * Math.min(tries * 2, MAX_PAUSE_MS))
+    }
+    throw new BackendError(
+      'UNAVAILABLE',
+      `instance ${quote(instanceId)} is changed by too many at once; try again later`,
+      { instanceId },
+    )
+  }
+
+  /** Null where the guess was wrong, or nothing but a write could be right. */
+  async #tryGuess<T>(
+    decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
+    before: StoredInstance | null,
+  ): Promise<{ readonly reply: T } | null> {
+    let decision: Decision<T>
+    try {
+      decision = await decide({ before, at: this.clock.now(), isGuess: true })
+    } catch (error) {
+      // What is wrong with the call itself is wrong whatever is stored.
+      if (BackendError.is(error)) return null
+      if (error instanceof TypeError || error instanceof RangeError) return null
+      throw error
+    }
+    if (decision.write === null) return null
+    const result = await this.#write(decision.write)
+    return result.written ? { reply: await this.#answer(decision, decision.write, result) } : null
+  }
+
+  async #write(write: InstanceWrite): Promise<WriteResult> {
+    // Whether it lands is not known until the store says so.
+    this.cache.delete(write.instanceId)
+    const result = await this.store.write(write)
+    // A clock that is ahead of the store's was observed before that was set back.
+    if (!result.written && this.clock.now() > result.now) this.clock.reset(result.now)
+    this.clock.observe(result.now)
+    return result
+  }
+
+  async #answer<T>(decision: Decision<T>, write: InstanceWrite, result: Landed): Promise<T> {
+    this.cache.set(write.after)
+    return decision.reply(write.after, result)
+  }
+}

@@ -1,0 +1,25 @@
+import { applySignals, isLive } from '../dispatch.ts'
+import { InstanceEdit } from './instance-edit.ts'
+import type { Decision, Session } from './session.ts'
+
+/**
+ * Takes care of instances that a look for work found due: applies pending signals of one that
+ * nobody works on (rule G4), goes on from a timer that is over (rule E1).
+ */
+export async function settle(session: Session, due: readonly string[]): Promise<void> {
+  await Promise.all(due.map((instanceId) => settleOne(session, instanceId)))
+}
+
+function settleOne(session: Session, instanceId: string): Promise<void> {
+  const nothing = { write: null, reply: () => undefined }
+  return session.change(instanceId, async ({ before, at }): Promise<Decision<void>> => {
+    if (before === null) return nothing
+    const edit = InstanceEdit.of(session.store, before, at)
+    const { cancel, pause } = edit.pendingSignals
+    if (cancel !== null || pause !== null) {
+      if (edit.entries.some(({ claim }) => isLive(claim, edit.at))) return nothing
+      await edit.change(applySignals(edit.head, { cancel, pause }, edit.at))
+    } else if (!(await edit.advanceTimer())) return nothing
+    return { write: edit.toWrite(), reply: () => undefined }
+  })
+}

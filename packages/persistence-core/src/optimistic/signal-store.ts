@@ -1,0 +1,251 @@
+import type { Abortable } from '../backend.ts'
+import { checkId, checkIdOrNull, checkPayload } from '../check.ts'
+import {
+  checkAbortable,
+  checkCancelDetails,
+  checkSignalDetails,
+  checkSignalKind,
+} from '../check-params.ts'
+import { applySignals } from '../dispatch.ts'
+import { terminal } from '../errors.ts'
+import type {
+  CancelDetails,
+  SendEventOptions,
+  SignalDetails,
+  SignalKind,
+  SignalRequest,
+  SignalStore,
+} from '../signal-store.ts'
+import { isEnded, type WorkflowSnapshot, withCompletedTasks } from '../snapshot.ts'
+import { cannotCancel, cannotPause, resumeWorkflow } from '../transitions.ts'
+import { InstanceEdit } from './instance-edit.ts'
+import type { Decision, Session } from './session.ts'
+import { handOut, readWhole } from './snapshot-store.ts'
+import type { StoredInstance } from './store.ts'
+
+/** Control signals and events. */
+export class OptimisticSignalStore implements SignalStore {
+  readonly #session: Session
+
+  constructor(session: Session) {
+    this.#session = session
+  }
+
+  async storeSignal(
+    instanceId: string,
+    kind: SignalKind,
+    request?: SignalDetails,
+    options?: Abortable,
+  ): Promise<void> {
+    checkId(instanceId, 'instanceId')
+    checkSignalKind(kind)
+    const details = checkSignalDetails(request)
+    const { lifecycle, store } = this.#session
+    return lifecycle.run(checkAbortable(options), () =>
+      this.#session.changeExisting(instanceId, (before, { at }): Decision<void> => {
+        const { status } = before.head.state
+        const nothing = { write: null, reply: () => undefined }
+        if (status === (kind === 'cancel' ? 'cancelled' : 'paused')) return nothing
+        if (isEnded(status)) {
+          throw kind === 'cancel'
+            ? cannotCancel(instanceId, status)
+            : cannotPause(instanceId, `it is ${status}`)
+        }
+        const edit = InstanceEdit.of(store, before, at)
+        edit.setSignal(kind, { kind, ...details, requestedAt: edit.at })
+        return { write: edit.toWrite(), reply: () => undefined }
+      }),
+    )
+  }
+
+  async getSignal(
+    instanceId: string,
+    kind: SignalKind,
+    options?: Abortable,
+  ): Promise<SignalRequest | null> {
+    checkId(instanceId, 'instanceId')
+    checkSignalKind(kind)
+    return this.#session.lifecycle.run(checkAbortable(options), async () => {
+      const { stored } = await this.#session.read(instanceId)
+      return stored?.[kind] ?? null
+    })
+  }
+
+  async clearSignal(instanceId: string, kind: SignalKind, options?: Abortable): Promise<void> {
+    checkId(instanceId, 'instanceId')
+    checkSignalKind(kind)
+    const { lifecycle, store } = this.#session
+    return lifecycle.run(checkAbortable(options), () =>
+      this.#session.change(instanceId, ({ before, at }): Decision<void> => {
+        if (before === null || before[kind] === null) return { write: null, reply: () => undefined }
+        const edit = InstanceEdit.of(store, before, at)
+        edit.setSignal(kind, null)
+        return { write: edit.toWrite(), reply: () => undefined }
+      }),
+    )
+  }
+
+  async checkAndCancel(
+    instanceId: string,
+    details?: CancelDetails,
+    options?: Abortable,
+  ): Promise<boolean> {
+    return (await this.#control(instanceId, ['cancel'], details, options)) !== null
+  }
+
+  async checkAndPause(instanceId: string, options?: Abortable): Promise<boolean> {
+    return (await this.#control(instanceId, ['pause'], undefined, options)) !== null
+  }
+
+  async checkControlSignals(
+    instanceId: string,
+    details?: CancelDetails,
+    options?: Abortable,
+  ): Promise<'cancelled' | 'paused' | null> {
+    return this.#control(instanceId, ['cancel', 'pause'], details, options)
+  }
+
+  async unpause(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {
+    checkId(instanceId, 'instanceId')
+    const session = this.#session
+    return session.lifecycle.run(checkAbortable(options), () => {
+      let whole: Awaited<ReturnType<typeof readWhole>> = null
+      return session.changeExisting(
+        instanceId,
+        async (before, { at }): Promise<Decision<WorkflowSnapshot>> => {
+          const edit = InstanceEdit.of(session.store, before, at)
+          const completedTasks = new Map(whole?.snapshot.state.completedTasks)
+          const event = await edit.change(resumeWorkflow(edit.head), { unpaused: true })
+          if (event !== null) {
+            completedTasks.delete(event.taskId)
+            completedTasks.set(event.taskId, event)
+          }
+          return {
+            write: edit.toWrite(),
+            reply: (after) => {
+              const { head } = after ?? before
+              if (after !== null) session.known.remember(after, completedTasks.values())
+              return withCompletedTasks(handOut(head, completedTasks), completedTasks)
+            },
+          }
+        },
+        {
+          read: async () => {
+            whole = await readWhole(session, instanceId)
+            return whole ?? { now: session.clock.now(), stored: null }
+          },
+        },
+      )
+    })
+  }
+
+  async sendEvent(
+    instanceId: string,
+    signalName: string,
+    payload: Uint8Array,
+    options?: SendEventOptions,
+  ): Promise<void> {
+    const session = this.#session
+    checkId(instanceId, 'instanceId')
+    checkId(signalName, 'signalName')
+    const bytes = checkPayload(payload, 'payload', session.options.maxPayloadBytes)
+    const signal = checkAbortable(options)
+    const eventId = checkIdOrNull(options?.eventId, 'eventId')
+    const event = { signalName, eventId, payload: bytes }
+    return session.lifecycle.run(signal, async () => {
+      let isKnown = false
+      const endedAs = await session.changeExisting(
+        instanceId,
+        (before, { at }) => deliver(session, before, at, event, isKnown),
+        {
+          read: async () => {
+            const id = eventId === null ? undefined : { signalName, eventId }
+            const { now, stored, isKnownEvent } = await session.store.read(instanceId, id)
+            session.saw(now, stored)
+            isKnown = isKnownEvent
+            return { now, stored }
+          },
+        },
+      )
+      if (endedAs !== null) throw terminal(instanceId, endedAs)
+    })
+  }
+
+  async consumeEvent(
+    instanceId: string,
+    signalName: string,
+    options?: Abortable,
+  ): Promise<Uint8Array | null> {
+    checkId(instanceId, 'instanceId')
+    checkId(signalName, 'signalName')
+    return this.#session.lifecycle.run(checkAbortable(options), () => {
+      this.#session.cache.delete(instanceId)
+      return this.#session.store.takeEvent(instanceId, signalName)
+    })
+  }
+
+  async #control(
+    instanceId: string,
+    kinds: readonly SignalKind[],
+    details: CancelDetails | undefined,
+    options: Abortable | undefined,
+  ): Promise<'cancelled' | 'paused' | null> {
+    checkId(instanceId, 'instanceId')
+    const given = checkCancelDetails(details)
+    const { lifecycle, store } = this.#session
+    return lifecycle.run(checkAbortable(options), () =>
+      this.#session.change(
+        instanceId,
+        async ({ before, at }): Promise<Decision<'cancelled' | 'paused' | null>> => {
+          const nothing = { write: null, reply: () => null }
+          // A pending cancel holds a pause back even where only pauses are asked for (rule G1).
+          if (before === null || (before.cancel !== null && !kinds.includes('cancel')))
+            return nothing
+          const pending = {
+            cancel: before.cancel,
+            pause: kinds.includes('pause') ? before.pause : null,
+          }
+          const edit = InstanceEdit.of(store, before, at)
+          const after = applySignals(edit.head, pending, edit.at, given)
+          if (after === edit.head) return nothing
+          await edit.change(after)
+          const applied = after.state.status === 'cancelled' ? 'cancelled' : 'paused'
+          return { write: edit.toWrite(), reply: () => applied }
+        },
+      ),
+    )
+  }
+}
+
+/** Rules E2–E4. How the instance ended, if a time that was up ended it before the event came. */
+async function deliver(
+  { store }: Session,
+  before: StoredInstance,
+  at: number,
+  event: {
+    readonly signalName: string
+    readonly eventId: string | null
+    readonly payload: Uint8Array
+  },
+  isKnown: boolean,
+): Promise<Decision<string | null>> {
+  const edit = InstanceEdit.of(store, before, at)
+  edit.mustBeOpen()
+  if (isKnown) return { write: null, reply: () => null }
+  await edit.advanceTimer()
+  const { state } = edit.head
+  if (isEnded(state.status)) return { write: edit.toWrite(), reply: () => state.status }
+  const { signalName, eventId, payload } = event
+  if (
+    state.status === 'in-progress' &&
+    state.position.kind === 'at-signal' &&
+    state.position.signalName === signalName
+  ) {
+    await edit.keepBranches(state.position.signalId)
+    await edit.deliver(state.position.signalId, payload)
+    const delivered = eventId === null ? null : { signalName, eventId, payload: null }
+    return { write: edit.toWrite({ event: delivered }), reply: () => null }
+  }
+  edit.queueEvent()
+  return { write: edit.toWrite({ event }), reply: () => null }
+}

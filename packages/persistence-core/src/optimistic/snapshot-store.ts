@@ -1,0 +1,185 @@
+import type { Abortable } from '../backend.ts'
+import { checkId } from '../check.ts'
+import {
+  type CheckedSaveOptions,
+  checkAbortable,
+  checkListFilter,
+  checkSaveOptions,
+} from '../check-params.ts'
+import { checkSnapshot } from '../check-snapshot.ts'
+import { compareIds } from '../compare-ids.ts'
+import { conflict, notFound } from '../errors.ts'
+import type { TaskResult } from '../position.ts'
+import {
+  type SnapshotHead,
+  type SnapshotSummary,
+  toHead,
+  type WorkflowSnapshot,
+  withCompletedTasks,
+} from '../snapshot.ts'
+import type { ListFilter, SaveOptions, SnapshotStore } from '../snapshot-store.ts'
+import { STORED_ELSEWHERE } from '../stored-elsewhere.ts'
+import { mapBranches } from './branches.ts'
+import { copyHead } from './hand-out.ts'
+import { InstanceEdit } from './instance-edit.ts'
+import type { Basis, Decision, Session } from './session.ts'
+import type { StoredInstance } from './store.ts'
+
+/** Lines of a listing that are read at a time. */
+const PAGE = 500
+
+/** Snapshots, saved and loaded whole. */
+export class OptimisticSnapshotStore implements SnapshotStore {
+  readonly #session: Session
+
+  constructor(session: Session) {
+    this.#session = session
+  }
+
+  async saveSnapshot(snapshot: WorkflowSnapshot, options?: SaveOptions): Promise<WorkflowSnapshot> {
+    const session = this.#session
+    const { maxPayloadBytes } = session.options
+    const checked = checkSnapshot(snapshot, maxPayloadBytes, (result, name) =>
+      session.known.take(result, name, maxPayloadBytes),
+    )
+    const conditions = checkSaveOptions(options, checked)
+    return session.lifecycle.run(options?.signal, () =>
+      session.change(checked.instanceId, (basis) => save(session, basis, checked, conditions), {
+        // What was never stored is new, as a rule; else it is at the revision that it says.
+        guess: checked.revision === 0 ? null : guessAt(session, checked),
+      }),
+    )
+  }
+
+  async loadSnapshot(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {
+    checkId(instanceId, 'instanceId')
+    return this.#session.lifecycle.run(checkAbortable(options), async () => {
+      const whole = await readWhole(this.#session, instanceId)
+      if (whole === null) throw notFound(instanceId)
+      return whole.snapshot
+    })
+  }
+
+  async deleteSnapshot(instanceId: string, options?: Abortable): Promise<void> {
+    checkId(instanceId, 'instanceId')
+    return this.#session.lifecycle.run(checkAbortable(options), async () => {
+      this.#session.cache.delete(instanceId)
+      if (!(await this.#session.store.remove(instanceId))) throw notFound(instanceId)
+    })
+  }
+
+  async *listSnapshots(filter?: ListFilter): AsyncGenerator<SnapshotSummary> {
+    const { statuses, definitionHashes, prefix, after, limit, signal } = checkListFilter(filter)
+    const { lifecycle, store } = this.#session
+    lifecycle.check(signal)
+    if (statuses?.length === 0 || definitionHashes?.length === 0) return
+    let left = limit
+    let start = after
+    // The prefix itself is an id that has it.
+    let inclusive = prefix !== null && (start === null || compareIds(prefix, start) > 0)
+    if (inclusive) start = prefix
+    for (;;) {
+      const page = { start, inclusive, limit: Math.min(PAGE, left), statuses, definitionHashes }
+      const summaries = await lifecycle.run(signal, () => store.list(page))
+      for (const summary of summaries) {
+        if (prefix !== null && !summary.instanceId.startsWith(prefix)) return
+        lifecycle.check(signal)
+        yield summary
+        left -= 1
+        if (left === 0) return
+      }
+      lifecycle.check(signal)
+      const last = summaries.at(-1)
+      if (last === undefined || summaries.length < page.limit) return
+      start = last.instanceId
+      inclusive = false
+    }
+  }
+}
+
+/** The instance that is known at the snapshot's revision. */
+function guessAt(session: Session, snapshot: WorkflowSnapshot): StoredInstance | undefined {
+  const known = session.cache.get(snapshot.instanceId)
+  return known?.head.revision === snapshot.revision ? known : undefined
+}
+
+/** Rules S1–S6. */
+async function save(
+  session: Session,
+  { before, at, isGuess }: Basis,
+  snapshot: WorkflowSnapshot,
+  { expectedRevision, claim, release }: CheckedSaveOptions,
+): Promise<Decision<WorkflowSnapshot>> {
+  const { instanceId } = snapshot
+  const edit =
+    before === null
+      ? InstanceEdit.create(session.store, toHead(snapshot), at)
+      : InstanceEdit.of(session.store, before, at)
+  if (before === null) {
+    if (claim !== null) throw notFound(instanceId)
+  } else {
+    edit.mustBeOpen()
+    if (claim !== null) edit.mustHold(claim)
+  }
+  const revision = before?.head.revision ?? null
+  if (expectedRevision !== null && expectedRevision !== (revision ?? 0)) {
+    throw conflict(instanceId, expectedRevision, revision)
+  }
+  // A save that overwrites would not notice that its guess is of another instance.
+  if (isGuess && before !== null && before.head.revision !== snapshot.revision) {
+    return { write: null, reply: () => snapshot }
+  }
+  const completedTasks = new Map(snapshot.state.completedTasks)
+  const { removed, put } = session.known.plan(before, [...completedTasks.values()])
+  edit.removeResults(removed)
+  for (const result of put) edit.putResult(result)
+  for (const result of completedTasks.values()) edit.noteStored(result)
+  const event = await edit.change({
+    ...toHead(snapshot),
+    revision: edit.head.revision,
+    createdAt: edit.head.createdAt,
+  })
+  if (event !== null) {
+    completedTasks.delete(event.taskId)
+    completedTasks.set(event.taskId, event)
+  }
+  if (release && claim !== null) edit.release(claim.taskId)
+  const { head } = edit
+  return {
+    write: edit.toWrite({ holds: claim }),
+    reply: (after) => {
+      if (after === null) return snapshot
+      session.known.remember(after, completedTasks.values())
+      return withCompletedTasks(handOut(head, completedTasks), completedTasks)
+    },
+  }
+}
+
+/** A whole instance; null if there is none. */
+export async function readWhole(
+  session: Session,
+  instanceId: string,
+): Promise<{ now: number; stored: StoredInstance; snapshot: WorkflowSnapshot } | null> {
+  const whole = await session.store.readWhole(instanceId)
+  if (whole === null) return null
+  const { now, stored, results } = whole
+  session.saw(now, stored)
+  session.known.remember(stored, results)
+  const completedTasks = new Map(results.map((result) => [result.taskId, result]))
+  const snapshot = withCompletedTasks(handOut(stored.head, completedTasks), completedTasks)
+  return { now, stored, snapshot }
+}
+
+/** The head as its caller gets it, with outputs of finished branches from these results. */
+export function handOut(
+  head: SnapshotHead,
+  results: ReadonlyMap<string, Pick<TaskResult, 'output'>>,
+): SnapshotHead {
+  return copyHead(
+    mapBranches(head, (result) =>
+      result.output === STORED_ELSEWHERE
+        ? { ...result, output: results.get(result.taskId)?.output ?? new Uint8Array(0) }
+        : result,
+    ),
+  )
+}
