@@ -1,28 +1,57 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { claimTimes } from './claim-times.ts'
-import { stepBytes } from './step-bytes.ts'
-import { print, type Row } from './table.ts'
-import { throughput } from './throughput.ts'
+import { DatabaseSync } from 'node:sqlite'
+import { bench, type Server } from '@sayiir/bench'
+import { pathOf } from './backend.ts'
 
-/** All, or those whose names are given as arguments. */
-const PARTS: Record<string, (folder: string) => Promise<Row[]>> = {
-  throughput1: (folder) => throughput(folder, 1),
-  throughput4: (folder) => throughput(folder, 4),
-  claims: claimTimes,
-  bytes: stepBytes,
-}
+await bench({
+  name: 'sqlite',
+  start,
+  backend: import.meta.resolve('./backend.ts'),
+  floor: import.meta.resolve('./floor.ts'),
+  aims: {
+    'W1:one:1x1': { atLeast: 0.7 },
+    'W1:one:4x5': { atLeast: 0.7 },
+    'W1:batch50:1x1': { atLeast: 3 },
+    'W1:batch50:4x5': { atLeast: 3 },
+    'W4:all alike:1,000,000 / 1,000': { atMost: 2 },
+    'W4:other tags:1,000,000 / 1,000': { atMost: 2 },
+    'W4:other definitions:1,000,000 / 1,000': { atMost: 2 },
+    'W4:not yet due:1,000,000 / 1,000': { atMost: 2 },
+    'S6:commitTask: WAL bytes:step 1,000': { atMost: 1.5 },
+    'S6:saveSnapshot: WAL bytes:step 1,000': { atMost: 1.5 },
+  },
+})
 
-const wanted = process.argv.slice(2)
-const folder = mkdtempSync(join(tmpdir(), 'sayiir-bench-'))
-let good = true
-try {
-  for (const [name, part] of Object.entries(PARTS)) {
-    if (wanted.length > 0 && !wanted.includes(name)) continue
-    good = print(await part(folder)) && good
+/** A folder: the server of an embedded store. */
+async function start(): Promise<Server> {
+  const url = mkdtempSync(join(tmpdir(), 'sayiir-bench-'))
+  const readers = new Map<string, DatabaseSync>()
+  const database = new DatabaseSync(':memory:')
+  const { version } = database.prepare('SELECT sqlite_version() AS version').get() as {
+    version: string
   }
-} finally {
-  rmSync(folder, { recursive: true, force: true })
+  database.close()
+  return {
+    url,
+    product: 'SQLite',
+    version,
+    async bytes(place) {
+      const path = pathOf(place)
+      if (!readers.has(path)) readers.set(path, openReader(path))
+      return { 'WAL bytes': statSync(`${path}-wal`).size }
+    },
+    async stop() {
+      for (const reader of readers.values()) reader.close()
+      rmSync(url, { recursive: true, force: true })
+    },
+  }
 }
-process.exitCode = good ? 0 : 1
+
+/** While it reads, the write-ahead log only grows, and its size tells what was written. */
+function openReader(path: string): DatabaseSync {
+  const reader = new DatabaseSync(path)
+  reader.exec('BEGIN; SELECT count(*) FROM sayiir_meta')
+  return reader
+}
