@@ -21,6 +21,8 @@ import type { EntryChanges, InstanceWrite, OptimisticStore, StoredInstance } fro
 
 /** Milliseconds by which the time of a change may be off from the store's clock. */
 const CLOCK_TOLERANCE_MS = 250
+/** Milliseconds by which two processes' ideas of the time differ at most; less than the tolerance. */
+const MAX_AHEAD_MS = 200
 /** Results of one write at most that can be told apart by their order. */
 const ORDER_STEP: number = 2 ** 21
 /** Bytes up to which a branch's output is kept in the head as well: reading it apart costs more. */
@@ -76,12 +78,14 @@ export class InstanceEdit {
 
   /** An edit of what is stored. */
   static of(reader: EditReader, before: StoredInstance, at: number): InstanceEdit {
-    // No time that the store told is in the future.
     const latest = before.entries.reduce(
       (time, { claim }) => Math.max(time, claim?.claimedAt ?? 0),
       before.head.updatedAt,
     )
-    return new InstanceEdit(reader, before, before.head, Math.max(at, latest))
+    // Another process may have a better idea of the time: what it wrote is not in the future. Where
+    // it is further ahead the store's clock was set back, and goes on from there.
+    const isAhead = latest > at && latest - at <= MAX_AHEAD_MS
+    return new InstanceEdit(reader, before, before.head, isAhead ? latest : at)
   }
 
   /** A new instance. */

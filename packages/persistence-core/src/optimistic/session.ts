@@ -1,5 +1,6 @@
 import { BackendError, notFound, quote } from '../errors.ts'
 import { Lifecycle, pause } from '../lifecycle.ts'
+import { isEnded } from '../snapshot.ts'
 import { InstanceCache } from './instance-cache.ts'
 import { KnownResults } from './known-results.ts'
 import type { InstanceWrite, OptimisticStore, StoredInstance, WriteResult } from './store.ts'
@@ -89,7 +90,12 @@ export class Session {
     decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
     options: ChangeOptions = {},
   ): Promise<T> {
-    return this.#turns.run(instanceId, () => this.#change(instanceId, decide, options))
+    return (
+      this.#turns
+        .run(instanceId, () => this.#change(instanceId, decide, options))
+        // Not within the turn: an answer may have to change an instance, of its own turn.
+        .then(({ decision, after, result }) => decision.reply(after, result))
+    )
   }
 
   /** As `change`, of an instance that must be there. */
@@ -112,24 +118,24 @@ export class Session {
     instanceId: string,
     decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
     { guess, read }: ChangeOptions,
-  ): Promise<T> {
+  ): Promise<Changed<T>> {
     // The guess is of when the turn came, which may be after another change.
     const cached = this.cache.get(instanceId)
     const supposed = guess === undefined ? undefined : (cached ?? guess)
     if (supposed !== undefined && this.clock.isKnown) {
       const done = await this.#tryGuess(decide, supposed)
-      if (done !== null) return done.reply
+      if (done !== null) return done
     }
     for (let tries = 1; tries < MAX_TRIES; tries += 1) {
       const { now, stored } = await (read?.() ?? this.read(instanceId))
       if (stored === null) this.cache.delete(instanceId)
       const decision = await decide({ before: stored, at: now, isGuess: false })
-      if (decision.write === null) return decision.reply(null, null)
+      if (decision.write === null) return { decision, after: null, result: null }
       // A large write takes its time, and must come through at last.
       const toleranceMs = decision.write.toleranceMs * 2 ** Math.min(tries - 1, 8)
       const write = { ...decision.write, toleranceMs }
       const result = await this.#write(write)
-      if (result.written) return this.#answer(decision, write, result)
+      if (result.written) return this.#landed(decision, write, result)
       if (tries > EAGER_TRIES) await pause(Math.random() * Math.min(tries * 2, MAX_PAUSE_MS))
     }
     throw new BackendError(
@@ -143,7 +149,7 @@ export class Session {
   async #tryGuess<T>(
     decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
     before: StoredInstance | null,
-  ): Promise<{ readonly reply: T } | null> {
+  ): Promise<Changed<T> | null> {
     let decision: Decision<T>
     try {
       decision = await decide({ before, at: this.clock.now(), isGuess: true })
@@ -155,7 +161,7 @@ export class Session {
     }
     if (decision.write === null) return null
     const result = await this.#write(decision.write)
-    return result.written ? { reply: await this.#answer(decision, decision.write, result) } : null
+    return result.written ? this.#landed(decision, decision.write, result) : null
   }
 
   async #write(write: InstanceWrite): Promise<WriteResult> {
@@ -168,8 +174,16 @@ export class Session {
     return result
   }
 
-  async #answer<T>(decision: Decision<T>, write: InstanceWrite, result: Landed): Promise<T> {
-    this.cache.set(write.after)
-    return decision.reply(write.after, result)
+  #landed<T>(decision: Decision<T>, { after }: InstanceWrite, result: Landed): Changed<T> {
+    // Nothing changes one that has ended.
+    if (!isEnded(after.head.state.status)) this.cache.set(after)
+    return { decision, after, result }
   }
+}
+
+/** A change that was made, and not answered yet. */
+interface Changed<T> {
+  readonly decision: Decision<T>
+  readonly after: StoredInstance | null
+  readonly result: Landed | null
 }

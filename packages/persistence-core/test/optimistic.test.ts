@@ -1,0 +1,234 @@
+import { afterEach, expect, test } from 'vitest'
+import { OptimisticBackend, type OptimisticStore } from '../src/adapter.ts'
+import {
+  BackendError,
+  type Capabilities,
+  completeTask,
+  createSnapshot,
+  type Position,
+  type TaskOutcome,
+} from '../src/index.ts'
+import { MapStore } from './optimistic-store.ts'
+
+/** A store with a clock of its own, that tells which of its methods were called. */
+class Watched {
+  readonly calls: string[] = []
+  #ahead: number = Date.UTC(2030, 0)
+  readonly map: MapStore = new MapStore(() => this.now)
+  readonly store: OptimisticStore = new Proxy<OptimisticStore>(this.map, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name)
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]) => {
+        this.calls.push(String(name))
+        return value.apply(target, args)
+      }
+    },
+  })
+
+  get now(): number {
+    return Math.floor(this.#ahead + performance.now())
+  }
+
+  elapse(ms: number): void {
+    this.#ahead += ms
+  }
+}
+
+class WatchedBackend extends OptimisticBackend {
+  readonly name: string = 'watched'
+  readonly capabilities: Capabilities = {
+    durable: false,
+    shared: true,
+    wakeups: 'poll',
+    clock: 'store',
+    order: 'global',
+  }
+  protected readonly store: OptimisticStore
+
+  constructor(store: OptimisticStore) {
+    super()
+    this.store = store
+  }
+}
+
+const opened: WatchedBackend[] = []
+afterEach(async () => {
+  for (const backend of opened.splice(0)) await backend.close()
+})
+
+function open(store: OptimisticStore): WatchedBackend {
+  const backend = new WatchedBackend(store)
+  opened.push(backend)
+  return backend
+}
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+const worker = { workerId: 'w', ttlMs: 60_000 }
+const at = (taskId: string): Position => ({ kind: 'at-task', taskId })
+const started = (instanceId: string, position: Position = at('a')) =>
+  createSnapshot({ instanceId, definitionHash: 'd', position, initialInput: bytes('in') })
+const to = (taskId: string): TaskOutcome => ({
+  kind: 'completed',
+  output: bytes(`before ${taskId}`),
+  next: { position: { kind: 'at-task', taskId } },
+})
+const end: TaskOutcome = {
+  kind: 'completed',
+  output: bytes('end'),
+  next: { finalOutput: bytes('final') },
+}
+
+test('a claim, a commit and what it brings are one call of the store each', async () => {
+  const watched = new Watched()
+  const backend = open(watched.store)
+  await backend.saveSnapshot(started('i'))
+  await backend.saveSnapshot(started('j'))
+  watched.calls.length = 0
+  const [first] = await backend.claimAvailableTasks({ ...worker, limit: 1 })
+  expect(watched.calls.splice(0)).toEqual(['claimAvailable'])
+  const claim = first?.claim ?? expect.fail()
+  const claimNext = { ttlMs: 60_000 }
+  const { next } = await backend.commitTask({ claim, outcome: to('b'), claimNext })
+  expect(next?.task).toMatchObject({ instanceId: 'i', taskId: 'b', input: bytes('before b') })
+  expect(watched.calls.splice(0)).toEqual(['write'])
+  const other = await backend.commitTask({
+    claim: next?.claim ?? expect.fail(),
+    outcome: end,
+    claimNext,
+  })
+  expect(other.next?.task).toMatchObject({ instanceId: 'j', taskId: 'a', input: bytes('in') })
+  expect(watched.calls.splice(0)).toEqual(['write'])
+  await backend.renewTaskClaim(other.next?.claim ?? expect.fail(), 1000)
+  expect(watched.calls.splice(0)).toEqual(['changeClaim'])
+})
+
+test('a new instance, and each further save of what was saved, are one call of the store', async () => {
+  const watched = new Watched()
+  const backend = open(watched.store)
+  // The first call of all has to learn the time.
+  await backend.saveSnapshot(started('before'))
+  watched.calls.length = 0
+  let saved = await backend.saveSnapshot(started('i'))
+  expect(watched.calls.splice(0)).toEqual(['write'])
+  for (let step = 0; step < 5; step += 1) {
+    const { revision } = saved
+    saved = await backend.saveSnapshot(completeTask(saved, `t${step}`, bytes(`${step}`)), {
+      expectedRevision: revision,
+    })
+    expect(watched.calls.splice(0)).toEqual(['write'])
+  }
+  expect((await backend.loadSnapshot('i')).state.completedTasks?.size).toBe(5)
+})
+
+test('S6 a save sends no output that is stored, also after a load and in a loop', async () => {
+  const watched = new Watched()
+  const sent: string[][] = []
+  const write = watched.map.write.bind(watched.map)
+  watched.map.write = (change) => {
+    sent.push(change.results.map(({ taskId }) => taskId))
+    return write(change)
+  }
+  const backend = open(watched.store)
+  let saved = await backend.saveSnapshot(started('i'))
+  for (const taskId of ['a', 'b', 'c'])
+    saved = await backend.saveSnapshot(completeTask(saved, taskId, bytes(taskId)))
+  expect(sent.splice(0)).toEqual([[], ['a'], ['b'], ['c']])
+  const loaded = await open(watched.store).loadSnapshot('i')
+  const elsewhere = open(watched.store)
+  const own = await elsewhere.loadSnapshot('i')
+  await elsewhere.saveSnapshot(completeTask(own, 'a', bytes('again')))
+  expect(sent.splice(0)).toEqual([['a']])
+  const { state } = await elsewhere.loadSnapshot('i')
+  expect([...(state.completedTasks?.keys() ?? [])]).toEqual(['b', 'c', 'a'])
+  // What another backend object loaded is not known here: all of it is sent, and right.
+  await backend.saveSnapshot(loaded)
+  expect((await backend.loadSnapshot('i')).state).toEqual(loaded.state)
+})
+
+test('D6 a commit whose reply is lost is answered when it is repeated', async () => {
+  const watched = new Watched()
+  const backend = open(watched.store)
+  await backend.saveSnapshot(started('i'))
+  const [claimed] = await backend.claimAvailableTasks({ ...worker, limit: 1 })
+  const claim = claimed?.claim ?? expect.fail()
+  const write = watched.map.write.bind(watched.map)
+  watched.map.write = async (change) => {
+    await write(change)
+    throw new BackendError('UNAVAILABLE', 'the reply was lost')
+  }
+  const commit = { claim, outcome: to('b'), claimNext: { ttlMs: 1000 } }
+  await expect(backend.commitTask(commit)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+  watched.map.write = write
+  const receipt = await backend.commitTask(commit)
+  expect(receipt).toMatchObject({ revision: 2, next: { task: { taskId: 'b', deliveries: 1 } } })
+  expect((await backend.loadSnapshot('i')).revision).toBe(2)
+})
+
+test('E1 commits that bring each other the task behind a delay do not wait for each other', async () => {
+  const watched = new Watched()
+  const backend = open(watched.store)
+  const wakeAt = watched.now + 1000
+  const delayed = (id: string): Position => ({
+    kind: 'at-fork',
+    forkId: `fork-${id}`,
+    pendingTasks: [{ taskId: 'first' }],
+    join: { taskId: 'join' },
+    completedBranches: new Map(),
+    wakeAt: null,
+  })
+  for (const id of ['i', 'j']) await backend.saveSnapshot(started(id, delayed(id)))
+  for (let n = 0; n < 4; n += 1) {
+    await backend.saveSnapshot(
+      started(`delay-${n}`, {
+        kind: 'at-delay',
+        delayId: 'd',
+        enteredAt: watched.now,
+        wakeAt,
+        nextTaskId: 'after',
+      }),
+    )
+  }
+  const claimed = await backend.claimAvailableTasks({ ...worker, limit: 2 })
+  expect(claimed.map(({ task }) => task.taskId)).toEqual(['first', 'first'])
+  watched.elapse(1000)
+  const outcome: TaskOutcome = { kind: 'completed', output: bytes('x'), next: { branch: null } }
+  const first = await Promise.all(
+    claimed.map(({ claim }) =>
+      backend.commitTask({ claim, outcome, claimNext: { ttlMs: 1000, definitionHashes: ['d'] } }),
+    ),
+  )
+  expect(first.map(({ next }) => next?.task.taskId)).toEqual(['join', 'join'])
+  const second = await Promise.all(
+    first.map(({ next }) =>
+      backend.commitTask({
+        claim: next?.claim ?? expect.fail(),
+        outcome: end,
+        claimNext: { ttlMs: 1000 },
+      }),
+    ),
+  )
+  expect(second.map(({ next }) => next?.task.taskId)).toEqual(['after', 'after'])
+  expect(second.map(({ next }) => next?.head.state)).toMatchObject([
+    { position: at('after') },
+    { position: at('after') },
+  ])
+})
+
+test('C2 a store whose clock is set back goes on', async () => {
+  const watched = new Watched()
+  const backend = open(watched.store)
+  await backend.saveSnapshot(started('i'))
+  const before = watched.now
+  watched.elapse(-3_600_000)
+  const [claimed] = await backend.claimAvailableTasks({ ...worker, limit: 1 })
+  // Not due by this clock, which is all that there is.
+  expect(claimed).toBeUndefined()
+  const saved = await backend.saveSnapshot(started('j'))
+  expect(saved.createdAt).toBeLessThan(before - 3_500_000)
+  const [other] = await backend.claimAvailableTasks({ ...worker, limit: 1 })
+  const claim = other?.claim ?? expect.fail()
+  expect(await backend.commitTask({ claim, outcome: end })).toMatchObject({ status: 'completed' })
+  const again = await backend.loadSnapshot('i')
+  expect((await backend.saveSnapshot(again)).updatedAt).toBeLessThan(before - 3_500_000)
+})
