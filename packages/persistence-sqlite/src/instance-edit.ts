@@ -12,6 +12,7 @@ import {
   isEnded,
   isFree,
   isHeldBy,
+  mapBranches,
   type PendingSignals,
   type PlanOptions,
   planDispatch,
@@ -24,7 +25,6 @@ import {
 import { takeEvent } from './event-rows.ts'
 import { writeInstance } from './instance-rows.ts'
 import {
-  mapBranches,
   type ResultSet,
   readEntries,
   readInstance,

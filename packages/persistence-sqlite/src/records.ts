@@ -1,9 +1,10 @@
-import type { Branches, InstanceStatus, SnapshotHead, TaskResult } from '@sayiir/persistence-core'
+import type { InstanceStatus, SnapshotHead, TaskResult } from '@sayiir/persistence-core'
 import {
   type DispatchEntry,
   decodeHead,
   encodeHead,
   type HeldClaim,
+  mapBranches,
   positionOf,
   STORED_ELSEWHERE,
 } from '@sayiir/persistence-core/adapter'
@@ -259,28 +260,6 @@ function withBranches(db: Connection, head: SnapshotHead): SnapshotHead {
         }
       : result,
   )
-}
-
-/** The head with each finished branch's result put through `change`; the same object where nothing changes. */
-export function mapBranches(
-  head: SnapshotHead,
-  change: (result: TaskResult) => TaskResult,
-): SnapshotHead {
-  const position = positionOf(head)
-  if (position === null || !('completedBranches' in position)) return head
-  let changed = false
-  const completedBranches: Branches = new Map(
-    Array.from(position.completedBranches, ([label, result]) => {
-      const after = change(result)
-      changed ||= after !== result
-      return [label, after] as const
-    }),
-  )
-  if (!changed) return head
-  return {
-    ...head,
-    state: { ...head.state, position: { ...position, completedBranches } },
-  } as SnapshotHead
 }
 
 /** One output, or null. */
