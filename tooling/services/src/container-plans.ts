@@ -31,7 +31,7 @@ export interface ContainerPlan {
   settle?(): Promise<void>
 }
 
-const officialImages: Readonly<Record<ServiceName, string>> = {
+export const officialImages: Readonly<Record<ServiceName, string>> = {
   postgres: 'postgres:18',
   'postgres-oldest': 'postgres:14',
   pgbouncer: 'edoburu/pgbouncer:latest',

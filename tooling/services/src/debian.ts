@@ -18,6 +18,15 @@ export async function installDebianPackage(
   name: string,
   say: (text: string) => void,
 ): Promise<DebianProgram> {
+  return installDebianPackages(name, [name], say)
+}
+
+/** The same for several packages, as one entry of the cache. */
+export async function installDebianPackages(
+  name: string,
+  packages: readonly string[],
+  say: (text: string) => void,
+): Promise<DebianProgram> {
   const release = await codename()
   if (release === null) {
     throw new ServiceError(
@@ -25,8 +34,8 @@ export async function installDebianPackage(
     )
   }
   const folder = await cached(`${name}-${release}-${process.arch}`, async (target) => {
-    say(`unpacking Debian's ${name} into the cache`)
-    await unpack(target, { release, packages: [name] })
+    say(`unpacking Debian's ${packages.join(' and ')} into the cache`)
+    await unpack(target, { release, packages })
   })
   const root = join(folder, 'root')
   const version = (await readFile(join(folder, 'versions'), 'utf8')).split('\n')

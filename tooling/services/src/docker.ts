@@ -46,18 +46,19 @@ export async function startContainer(
 ): Promise<RunningServer> {
   await removeLeftOvers(engine.client)
   const plan = await containerPlan(name, engine.host)
-  for (const { image } of plan.containers) await pull(name, image, engine.client, context)
+  for (const { image } of plan.containers) await pullImage(name, image, engine.client, context.say)
   return startContainers(plan, engine)
 }
 
 /** A label by which containers of a supervisor that was killed are found. */
 export const ownerLabel = 'dev.sayiir.services.owner'
 
-async function pull(
+/** Pulls an image unless it is there. */
+export async function pullImage(
   name: ServiceName,
   image: string,
   client: ContainerRuntimeClient,
-  { say }: StartContext,
+  say: (text: string) => void,
 ): Promise<void> {
   const { ImageName } = await import('testcontainers')
   const imageName = ImageName.fromString(image)

