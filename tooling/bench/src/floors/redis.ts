@@ -181,7 +181,7 @@ function toJob([id, token, payload]: Row): Job {
 }
 
 export async function connect({ url, namespace }: Place): Promise<Floor> {
-  const redis = new Redis(url, { maxRetriesPerRequest: null })
+  const redis = new Redis(url)
   const load = async (lua: string): Promise<string> => String(await redis.script('LOAD', lua))
   const shas = {
     claim: await load(CLAIM),

@@ -42,7 +42,8 @@ async function countDrain(lab: Lab, contender: Contender, mode: string): Promise
   await using meter = await startMeter(server)
   const place = lab.place(CONCURRENCY, meter.url)
   const { namespace } = place
-  return lab.with(contender, { ...place, url: server.url }, async (control, modes) => {
+  // Awaited: the meter is needed until then.
+  return await lab.with(contender, { ...place, url: server.url }, async (control, modes) => {
     if (!modes.includes(mode)) return null
     await control.call('fill', namespace, 'jobs', sizes.costs)
     const drained = Promise.withResolvers<void>()
