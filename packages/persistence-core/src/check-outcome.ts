@@ -40,22 +40,30 @@ export function checkOutcome(value: unknown, maxPayloadBytes: number): TaskOutco
           ? undefined
           : { maxAttempts: checkInteger(from.maxAttempts, 'outcome.maxAttempts', 1) }),
       }
-    case 'completed':
-      return {
-        kind,
-        output: checkPayload(from.output, 'outcome.output', maxPayloadBytes),
-        next: checkNext(from.next, maxPayloadBytes),
-      }
+    case 'completed': {
+      const output = checkPayload(from.output, 'outcome.output', maxPayloadBytes)
+      return { kind, output, next: checkNext(from.next, maxPayloadBytes, from.output, output) }
+    }
   }
 }
 
-function checkNext(value: unknown, maxPayloadBytes: number): Next {
+/**
+ * @param given The output as it was given: the last one often is the final one, too.
+ * @param output Its copy.
+ */
+function checkNext(
+  value: unknown,
+  maxPayloadBytes: number,
+  given: unknown,
+  output: Uint8Array,
+): Next {
   const from = checkObject(value, 'outcome.next')
-  const given = ['position', 'branch', 'finalOutput'].filter((key) => from[key] !== undefined)
-  if (given.length !== 1) {
+  const ways = ['position', 'branch', 'finalOutput'].filter((key) => from[key] !== undefined)
+  if (ways.length !== 1) {
     throw new TypeError('outcome.next must have exactly one of position, branch and finalOutput')
   }
   if (from.finalOutput !== undefined) {
+    if (from.finalOutput === given) return { finalOutput: output }
     return {
       finalOutput: checkPayload(from.finalOutput, 'outcome.next.finalOutput', maxPayloadBytes),
     }

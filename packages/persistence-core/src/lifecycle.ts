@@ -7,7 +7,9 @@ import { closed } from './errors.ts'
 export class Lifecycle {
   readonly #name: string
   readonly #closing = new AbortController()
-  readonly #running = new Set<Promise<unknown>>()
+  /** Calls that still run, those among them that were given up too. */
+  #running = 0
+  #idle: (() => void) | null = null
   #closed: Promise<void> | null = null
 
   constructor(name: string) {
@@ -35,18 +37,24 @@ export class Lifecycle {
    */
   async run<T>(signal: AbortSignal | undefined, work: () => T | Promise<T>): Promise<T> {
     this.check(signal)
-    const running = (async () => work())()
-    this.#running.add(running)
-    const forget = (): void => void this.#running.delete(running)
-    running.then(forget, forget)
-    if (signal === undefined) return running
+    if (signal === undefined) return this.#count(work)
     const { promise: aborted, reject } = Promise.withResolvers<never>()
     const abort = (): void => reject(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
     try {
-      return await Promise.race([running, aborted])
+      return await Promise.race([this.#count(work), aborted])
     } finally {
       signal.removeEventListener('abort', abort)
+    }
+  }
+
+  async #count<T>(work: () => T | Promise<T>): Promise<T> {
+    this.#running += 1
+    try {
+      return await work()
+    } finally {
+      this.#running -= 1
+      if (this.#running === 0) this.#idle?.()
     }
   }
 
@@ -54,7 +62,7 @@ export class Lifecycle {
   close(release: () => void | Promise<void>): Promise<void> {
     this.#closed ??= (async () => {
       this.#closing.abort()
-      await Promise.allSettled(this.#running)
+      if (this.#running > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
       await release()
     })()
     return this.#closed

@@ -18,28 +18,42 @@ interface Found {
 /** Outputs that are at hand, by task. */
 export type Outputs = ReadonlyMap<string, Uint8Array>
 
+const NO_OUTPUTS: Outputs = new Map()
+
+/** A task as its worker gets it. */
+interface Described {
+  readonly head: SnapshotHead
+  readonly task: AvailableTask
+}
+
 /**
  * A claimed task with all that its worker needs; a delay or signal that stood before it is gone on
- * from. Null: it was lost meanwhile.
+ * from. Null: it was lost meanwhile. Given at once where nothing has to be asked for.
  *
  * @param written The instance that was written in the same step.
  */
-export async function toClaimedTask(
+export function toClaimedTask(
   session: Session,
   claimed: ClaimedEntry,
   written: StoredInstance | null = null,
   outputs?: Outputs,
-): Promise<ClaimedTask | null> {
+): ClaimedTask | null | Promise<ClaimedTask | null> {
   const { instanceId, taskId, claim, deliveries } = claimed
   const of = claimed.stored ?? written
   if (of === null) return null
   const stored = withClaim(of, taskId, claim, deliveries)
   session.cache.set(stored)
+  const present = ({ head, task }: Described): ClaimedTask => ({
+    task,
+    claim: { instanceId, taskId, ...claim },
+    head,
+  })
+  const atHand = describeAtHand(stored, claimed, outputs)
+  if (atHand !== null) return present(atHand)
   const ref = { instanceId, taskId, workerId: claim.workerId, token: claim.token }
-  const found = await goneOn(session, stored, taskId, ref)
-  if (found === null) return null
-  const { head, task } = await describe(session, found, claimed, outputs)
-  return { task, claim: { instanceId, taskId, ...claim }, head }
+  return goneOn(session, stored, taskId, ref).then(async (found) =>
+    found === null ? null : present(await describe(session, found, claimed, outputs)),
+  )
 }
 
 /** A task that was found, as its worker gets it; null: it is not available any more. */
@@ -82,39 +96,53 @@ async function goneOn(
   return advanced === null || now === undefined ? null : { stored: advanced, entry: now }
 }
 
+/** The task, where all that it needs came along: no output is stored elsewhere, and no timer stands before it. */
+function describeAtHand(
+  stored: StoredInstance,
+  found: FoundTask,
+  known: Outputs = NO_OUTPUTS,
+): Described | null {
+  const entry = stored.entries.find(({ taskId }) => taskId === found.taskId)
+  if (entry === undefined || entry.timer || branchResults(stored.head).length > 0) return null
+  const { inputTaskId } = entry
+  if (inputTaskId === null) return present(stored.head, entry, NO_OUTPUTS)
+  const input = found.input ?? found.outputs?.get(inputTaskId) ?? known.get(inputTaskId)
+  return input === undefined ? null : present(stored.head, entry, new Map([[inputTaskId, input]]))
+}
+
 async function describe(
   session: Session,
   { stored, entry }: Found,
   found: FoundTask,
-  known?: Outputs,
-): Promise<{ readonly head: SnapshotHead; readonly task: AvailableTask }> {
+  known: Outputs = NO_OUTPUTS,
+): Promise<Described> {
   const { head } = stored
-  const { instanceId } = head
-  const isJoin = positionOf(head)?.kind === 'at-join'
-  const outputs = new Map([...(known ?? []), ...(found.outputs ?? [])])
-  if (found.input !== undefined && entry.inputTaskId !== null && !isSignalInput(found, entry))
-    outputs.set(entry.inputTaskId, found.input)
-  const wanted = new Set<string>()
-  for (const { taskId, output } of branchResults(head)) {
-    if (output === STORED_ELSEWHERE && !outputs.has(taskId)) wanted.add(taskId)
-  }
   const { inputTaskId } = entry
-  if (!isJoin && inputTaskId !== null && !outputs.has(inputTaskId)) wanted.add(inputTaskId)
-  if (wanted.size > 0) {
-    const read = await session.store.readOutputs(instanceId, [...wanted])
+  const outputs = new Map([...known, ...(found.outputs ?? [])])
+  // The input that came along may be of before a signal was gone on from.
+  const before = found.stored?.entries.find(({ taskId }) => taskId === found.taskId)
+  if (found.input !== undefined && inputTaskId !== null && before?.inputTaskId === inputTaskId)
+    outputs.set(inputTaskId, found.input)
+  const wanted = new Set(
+    branchResults(head).flatMap(({ taskId, output }) =>
+      output === STORED_ELSEWHERE ? taskId : [],
+    ),
+  )
+  if (inputTaskId !== null) wanted.add(inputTaskId)
+  const missing = [...wanted].filter((taskId) => !outputs.has(taskId))
+  if (missing.length > 0) {
+    const read = await session.store.readOutputs(head.instanceId, missing)
     for (const [taskId, output] of read ?? []) outputs.set(taskId, output)
   }
-  const branches = new Map(Array.from(outputs, ([taskId, output]) => [taskId, { taskId, output }]))
-  const filled = handOut(head, branches)
-  const nothing = new Uint8Array(0)
-  const before = inputTaskId === null ? undefined : outputs.get(inputTaskId)
-  const input = isJoin ? nothing : (before ?? head.initialInput?.slice() ?? nothing)
-  const task = toAvailableTask(filled, { ...entry, tags: [...entry.tags] }, input)
-  return { head: filled, task }
+  return present(head, entry, outputs)
 }
 
-/** Whether the input that came along is of before the signal was gone on from. */
-function isSignalInput(found: FoundTask, entry: DispatchEntry): boolean {
-  const before = found.stored?.entries.find(({ taskId }) => taskId === found.taskId)
-  return before?.inputTaskId !== entry.inputTaskId
+function present(head: SnapshotHead, entry: DispatchEntry, outputs: Outputs): Described {
+  const filled = handOut(head, outputs)
+  const { inputTaskId } = entry
+  const before = inputTaskId === null ? undefined : outputs.get(inputTaskId)
+  const isJoin = positionOf(head)?.kind === 'at-join'
+  const input = isJoin ? undefined : (before ?? filled.initialInput)
+  const task = { ...entry, tags: [...entry.tags] }
+  return { head: filled, task: toAvailableTask(filled, task, input ?? new Uint8Array(0)) }
 }

@@ -60,7 +60,7 @@ export async function decideCommit(
     }),
     reply: async (after, result) => {
       const claimed = result?.next ?? null
-      await settle(session, result?.due ?? [])
+      if (result !== null && result.due.length > 0) await settle(session, result.due)
       return {
         revision,
         status,
@@ -83,7 +83,7 @@ async function apply(edit: InstanceEdit, claim: TaskClaimRef, outcome: TaskOutco
   const { taskId } = claim
   let options: PlanOptions = {}
   if (outcome.kind === 'completed') {
-    await edit.keepBranches(taskId)
+    if (edit.refersTo(taskId)) await edit.keepBranches(taskId)
     options = { completed: taskId }
   } else if (outcome.kind === 'retry') options = { retried: taskId }
   const after = applyOutcome(edit.head, claim, outcome, edit.at)

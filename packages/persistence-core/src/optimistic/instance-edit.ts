@@ -16,7 +16,7 @@ import type { SignalKind } from '../signal-store.ts'
 import { isEnded, type SnapshotHead } from '../snapshot.ts'
 import { STORED_ELSEWHERE } from '../stored-elsewhere.ts'
 import type { TaskClaimRef } from '../task-claim-store.ts'
-import { mapBranches } from './branches.ts'
+import { branchResults, mapBranches } from './branches.ts'
 import type { EntryChanges, InstanceWrite, OptimisticStore, StoredInstance } from './store.ts'
 
 /** Milliseconds by which the time of a change may be off from the store's clock. */
@@ -147,14 +147,16 @@ export class InstanceEdit {
     this.#changed = true
   }
 
+  /** Whether a branch has its output only among the results, under this task. */
+  refersTo(taskId: string): boolean {
+    return branchResults(this.head).some(
+      (result) => result.taskId === taskId && result.output === STORED_ELSEWHERE,
+    )
+  }
+
   /** Copies the task's output into the branches that refer to it, before another takes its place. */
   async keepBranches(taskId: string): Promise<void> {
-    let refers = false
-    mapBranches(this.head, (result) => {
-      refers ||= result.taskId === taskId && result.output === STORED_ELSEWHERE
-      return result
-    })
-    if (!refers) return
+    if (!this.refersTo(taskId)) return
     const outputs = await this.#reader.readOutputs(this.instanceId, [taskId])
     const output = outputs?.get(taskId) ?? new Uint8Array(0)
     this.head = mapBranches(this.head, (result) =>
@@ -273,20 +275,22 @@ export class InstanceEdit {
   }
 
   #entryChanges(): EntryChanges {
-    const stored = new Map(this.#before?.entries.map((entry) => [entry.taskId, entry]))
-    const current = new Set(this.#entries.map(({ taskId }) => taskId))
+    const stored = this.#before?.entries ?? []
+    const before = finder(stored)
+    const after = finder(this.#entries)
     const added: DispatchEntry[] = []
     const moved: DispatchEntry[] = []
     for (const entry of this.#entries) {
-      const old = stored.get(entry.taskId)
-      if (old === undefined || this.#added.has(entry.taskId)) added.push(entry)
+      const old = this.#added.has(entry.taskId) ? undefined : before(entry.taskId)
+      if (old === undefined) added.push(entry)
       else if (!isSamePlace(old, entry)) moved.push(entry)
     }
+    const isGone = (taskId: string): boolean => after(taskId) === undefined
     return {
-      removed: [...stored.keys()].filter((taskId) => !current.has(taskId)),
+      removed: stored.flatMap(({ taskId }) => (isGone(taskId) ? taskId : [])),
       added,
       moved,
-      released: [...this.#released].filter((taskId) => current.has(taskId)),
+      released: [...this.#released].filter((taskId) => !isGone(taskId)),
     }
   }
 
@@ -331,6 +335,14 @@ export class InstanceEdit {
     const outputs = await this.#reader.readOutputs(this.instanceId, [lastCompletedTaskId])
     return outputs?.get(lastCompletedTaskId) ?? nothing
   }
+}
+
+/** Finds entries by task: a fork has up to a thousand, anything else has one. */
+function finder(entries: readonly DispatchEntry[]): (taskId: string) => DispatchEntry | undefined {
+  if (entries.length <= 1)
+    return (taskId) => (entries[0]?.taskId === taskId ? entries[0] : undefined)
+  const byTask = new Map(entries.map((entry) => [entry.taskId, entry]))
+  return (taskId) => byTask.get(taskId)
 }
 
 /** Whether two entries have the same place in the queue; claims and deliveries aside. */

@@ -16,11 +16,11 @@ import type {
   SignalRequest,
   SignalStore,
 } from '../signal-store.ts'
-import { isEnded, type WorkflowSnapshot, withCompletedTasks } from '../snapshot.ts'
+import { isEnded, type WorkflowSnapshot } from '../snapshot.ts'
 import { cannotCancel, cannotPause, resumeWorkflow } from '../transitions.ts'
 import { InstanceEdit } from './instance-edit.ts'
 import type { Decision, Session } from './session.ts'
-import { handOut, readWhole } from './snapshot-store.ts'
+import { handOutWhole, readWhole } from './snapshot-store.ts'
 import type { StoredInstance } from './store.ts'
 
 /** Control signals and events. */
@@ -125,7 +125,7 @@ export class OptimisticSignalStore implements SignalStore {
             reply: (after) => {
               const { head } = after ?? before
               if (after !== null) session.known.remember(after, completedTasks.values())
-              return withCompletedTasks(handOut(head, completedTasks), completedTasks)
+              return handOutWhole(head, completedTasks)
             },
           }
         },

@@ -9,8 +9,8 @@ import {
 import { checkSnapshot } from '../check-snapshot.ts'
 import { compareIds } from '../compare-ids.ts'
 import { conflict, notFound } from '../errors.ts'
-import type { TaskResult } from '../position.ts'
 import {
+  type CompletedTasks,
   type SnapshotHead,
   type SnapshotSummary,
   toHead,
@@ -19,7 +19,7 @@ import {
 } from '../snapshot.ts'
 import type { ListFilter, SaveOptions, SnapshotStore } from '../snapshot-store.ts'
 import { STORED_ELSEWHERE } from '../stored-elsewhere.ts'
-import { mapBranches } from './branches.ts'
+import { branchResults, mapBranches } from './branches.ts'
 import { copyHead } from './hand-out.ts'
 import { InstanceEdit } from './instance-edit.ts'
 import type { Basis, Decision, Session } from './session.ts'
@@ -150,7 +150,7 @@ async function save(
     reply: (after) => {
       if (after === null) return snapshot
       session.known.remember(after, completedTasks.values())
-      return withCompletedTasks(handOut(head, completedTasks), completedTasks)
+      return handOutWhole(head, completedTasks)
     },
   }
 }
@@ -166,20 +166,31 @@ export async function readWhole(
   session.saw(now, stored)
   session.known.remember(stored, results)
   const completedTasks = new Map(results.map((result) => [result.taskId, result]))
-  const snapshot = withCompletedTasks(handOut(stored.head, completedTasks), completedTasks)
+  const snapshot = handOutWhole(stored.head, completedTasks)
   return { now, stored, snapshot }
 }
 
-/** The head as its caller gets it, with outputs of finished branches from these results. */
+/** The head as its caller gets it, with outputs of finished branches from these. */
 export function handOut(
   head: SnapshotHead,
-  results: ReadonlyMap<string, Pick<TaskResult, 'output'>>,
+  outputs: ReadonlyMap<string, Uint8Array>,
 ): SnapshotHead {
   return copyHead(
     mapBranches(head, (result) =>
       result.output === STORED_ELSEWHERE
-        ? { ...result, output: results.get(result.taskId)?.output ?? new Uint8Array(0) }
+        ? { ...result, output: outputs.get(result.taskId) ?? new Uint8Array(0) }
         : result,
     ),
   )
+}
+
+/** A whole snapshot as its caller gets it. */
+export function handOutWhole(head: SnapshotHead, completedTasks: CompletedTasks): WorkflowSnapshot {
+  const outputs = new Map(
+    branchResults(head).map(({ taskId }) => [
+      taskId,
+      completedTasks.get(taskId)?.output ?? new Uint8Array(0),
+    ]),
+  )
+  return withCompletedTasks(handOut(head, outputs), completedTasks)
 }

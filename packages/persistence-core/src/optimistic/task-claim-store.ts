@@ -150,7 +150,7 @@ export class OptimisticTaskClaimStore implements TaskClaimStore {
   /** Does what a look for work asks for besides; the tasks that it brought. */
   async #takeCare<T extends FoundTask>({ now, tasks, due }: Dispatched<T>): Promise<readonly T[]> {
     this.#session.saw(now)
-    await settle(this.#session, due)
+    if (due.length > 0) await settle(this.#session, due)
     return tasks
   }
 
