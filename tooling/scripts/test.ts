@@ -9,8 +9,9 @@
  * `--part=name` leaves the sum to a later `--total=name,name`, which adds up those runs.
  * `--on-servers` takes only the packages that are tested on servers.
  */
-import { rm } from 'node:fs/promises'
+import { chmod, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { temporaryFolder } from '../services/src/temporary-folder.ts'
 import { servicesWay } from '../services/src/way.ts'
 import { packagesOnServers, root } from './packages.ts'
 import { partOf, readPart, startPart, writePart } from './parts.ts'
@@ -50,8 +51,10 @@ async function run(turboArgs: readonly string[]): Promise<Total> {
   const packages = await packagesToTest(turboArgs)
   for (const { reports } of packages) await rm(reports, { recursive: true, force: true })
 
-  const env = { SAYIIR_SERVICES_WAY: await servicesWay() }
-  const { code } = await turbo(['run', 'test', '--continue', ...turboArgs], { env })
+  const code = await inTemporaryFolder(async (TMPDIR) => {
+    const env = { SAYIIR_SERVICES_WAY: await servicesWay(), TMPDIR }
+    return (await turbo(['run', 'test', '--continue', ...turboArgs], { env })).code
+  })
 
   const counts: PackageCount[] = []
   for (const { name, reports } of packages) counts.push(await read(name, reports))
@@ -68,6 +71,18 @@ async function run(turboArgs: readonly string[]): Promise<Total> {
   if (counted.problem) console.log(counted.problem)
   console.log(`tests took ${((performance.now() - started) / 1000).toFixed(1)} s`)
   return counted
+}
+
+/** Tests that are interrupted leave their temporary files: in a folder that goes with the run. */
+async function inTemporaryFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await temporaryFolder()
+  // Servers that run as another user have their data below it.
+  await chmod(folder, 0o711)
+  try {
+    return await work(folder)
+  } finally {
+    await rm(folder, { recursive: true, force: true, maxRetries: 20 })
+  }
 }
 
 /** The packages that turbo would test with these arguments, and where each leaves its reports. */

@@ -1,10 +1,11 @@
-import { readFile, rmdir, stat } from 'node:fs/promises'
+import { readFile, rm, rmdir, stat } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { run } from '../command.ts'
 import { codename, installDebianPackages, libraryPath } from '../debian.ts'
 import { ServerProcess } from '../server-process.ts'
 import { ServiceError } from '../service.ts'
+import { temporaryFolder } from '../temporary-folder.ts'
 import { addBridge } from './bridge.ts'
 
 /** A Docker engine of this run alone: its socket, its data and its network are nobody else's. */
@@ -31,12 +32,14 @@ export async function startEngine(folder: string, say: (text: string) => void): 
   }
   const bridge = await addBridge(env)
   const removeEmpty = await newFolders()
-  const socket = join(folder, 'docker.sock')
+  // A socket's path has to be short, which one below a folder for temporary files may not be.
+  const sockets = await temporaryFolder('/run')
+  const socket = join(sockets, 'docker.sock')
   const engine = new ServerProcess({
     command: 'dockerd',
     args: [
-      ...['--host', `unix://${socket}`, '--group', '0', '--pidfile', join(folder, 'docker.pid')],
-      ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'run')],
+      ...['--host', `unix://${socket}`, '--group', '0', '--pidfile', join(sockets, 'docker.pid')],
+      ...['--data-root', join(folder, 'data'), '--exec-root', sockets],
       ...['--shutdown-timeout', '5', '--bridge', bridge.name, '--ip', '127.0.0.1'],
       ...['iptables', 'ip6tables', 'ip-forward', 'ip-masq'].map((flag) => `--${flag}=false`),
     ],
@@ -47,7 +50,8 @@ export async function startEngine(folder: string, say: (text: string) => void): 
   })
   async function stop() {
     await engine.stop()
-    await unmountAll(folder)
+    for (const parent of [folder, sockets]) await unmountAll(parent)
+    await rm(sockets, { recursive: true, force: true })
     await bridge.remove()
     await removeEmpty()
   }

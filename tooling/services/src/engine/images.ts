@@ -8,6 +8,7 @@ import { cached } from '../cache.ts'
 import { officialImages } from '../container-plans.ts'
 import { rootPackages, unpack } from '../debian.ts'
 import { pullImage } from '../docker.ts'
+import { ending } from '../ending.ts'
 import { installDynamo } from '../packages/dynamodb.ts'
 import { documentDbLibraries, installDocumentDb, installFerret } from '../packages/ferretdb.ts'
 import { installPostgres } from '../packages/postgres.ts'
@@ -82,6 +83,7 @@ export async function buildImage(
   if (image === undefined) throw new ServiceError(`there is no image for ${name}`)
   const docker = client.container.dockerode
   const tag = `sayiir-test/${name}`
+  ending.signal.throwIfAborted()
   say(`building ${tag}`)
   const base = await image.base(say)
   await importRoot(docker, base.root, `sayiir-test/base-${base.name}`)
@@ -126,7 +128,8 @@ async function importRoot(docker: Docker, root: string, tag: string): Promise<vo
 function tar(folder: string): Readable {
   const { stdout } = spawn('tar', ['-c', '-C', folder, '--owner=0', '--group=0', '.'], {
     stdio: ['ignore', 'pipe', 'inherit'],
-  })
+    signal: ending.signal,
+  }).on('error', () => undefined)
   return stdout
 }
 
