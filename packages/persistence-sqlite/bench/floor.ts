@@ -1,7 +1,7 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { Floor, FloorJob, Place } from '@sayiir/bench'
 import { SqliteBackend } from '@sayiir/persistence-sqlite'
-import { pathOf } from './backend.ts'
+import { flushOf, pathOf } from './backend.ts'
 
 interface Job extends FloorJob {
   readonly id: string
@@ -53,12 +53,14 @@ const SQL = {
  */
 class SqliteFloor implements Floor<Job> {
   readonly #path: string
+  readonly #flush: 'NORMAL' | 'FULL'
   readonly #sql = new Map<string, StatementSync>()
   #database: DatabaseSync | null = null
   #enqueued = 0
 
-  constructor(path: string) {
-    this.#path = path
+  constructor(place: Place) {
+    this.#path = pathOf(place)
+    this.#flush = flushOf(place)
   }
 
   async create(): Promise<void> {
@@ -204,11 +206,11 @@ class SqliteFloor implements Floor<Job> {
   #open(): DatabaseSync {
     if (this.#database !== null) return this.#database
     this.#database = new DatabaseSync(this.#path)
-    this.#database.exec('PRAGMA busy_timeout = 10000; PRAGMA synchronous = FULL')
+    this.#database.exec(`PRAGMA busy_timeout = 10000; PRAGMA synchronous = ${this.#flush}`)
     return this.#database
   }
 }
 
 export async function connect(place: Place): Promise<Floor> {
-  return new SqliteFloor(pathOf(place))
+  return new SqliteFloor(place)
 }

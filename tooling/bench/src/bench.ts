@@ -44,7 +44,7 @@ export async function bench(definition: Definition): Promise<void> {
     await server.stop()
   }
   const summaries = summarize(repetitions, definition.aims)
-  await report(definition, server, repetitions, summaries)
+  await report(definition, server, repetitions, summaries, options.folder)
   const missed = summaries.filter((summary) => summary.missed).map(({ key }) => key)
   if (options.whole) missed.push(...unmeasured(summaries, definition.aims))
   if (failures > 0 || missed.length > 0) {

@@ -37,6 +37,7 @@ type Bar = ReturnType<typeof barOf>[number]
 function barOf(summary: Summary, backend: string) {
   const { workload, what, setting, ratio, ratios, than, key } = summary
   if (ratio === null || than === key || !than?.startsWith(`${workload}:floor:`)) return []
+  if (what === 'floor' && workload !== 'ENQ') return []
   const isFloor = what.startsWith('floor')
   const isPeer = / /.test(what) && !isFloor && (workload === 'W1' || workload === 'W2')
   return [

@@ -10,6 +10,8 @@ export interface Place {
   readonly namespace: string
   /** How many calls will be in flight at once: for the size of a connection pool. */
   readonly concurrency: number
+  /** What it is for. */
+  readonly workload: WorkloadName
 }
 
 /** What a backend's module exports: run in processes of its own. */

@@ -1,4 +1,4 @@
-import type { Definition, Place, Server } from './definition.ts'
+import type { Definition, Place, Server, WorkloadName } from './definition.ts'
 import type { Contender } from './host.ts'
 import { BenchProcess } from './process.ts'
 import type { Sizes } from './sizes.ts'
@@ -31,9 +31,9 @@ export class Lab implements AsyncDisposable {
   }
 
   /** A fresh namespace, on the server or through a proxy. */
-  place(concurrency: number, url: string = this.server.url): Place {
+  place(workload: WorkloadName, concurrency: number, url: string = this.server.url): Place {
     this.#places += 1
-    return { url, namespace: `bench_${this.#run}_${this.#places}`, concurrency }
+    return { url, namespace: `bench_${this.#run}_${this.#places}`, concurrency, workload }
   }
 
   /** The processes of a contender, started when first asked for. */

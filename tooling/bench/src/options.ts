@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { FULL, QUICK, type Sizes } from './sizes.ts'
 
@@ -6,6 +7,8 @@ export interface Options {
   readonly repetitions: number
   readonly sizes: Sizes
   readonly peers: boolean
+  /** Where chart and figures go. */
+  readonly folder: string
   /** Nothing is left out or made smaller. */
   readonly whole: boolean
   /** Whether a case is to be measured. */
@@ -18,7 +21,8 @@ export const USAGE: string = `Options:
   --quick                small sizes
   --depths 1000,100000   pending instances of W4, ascending
   --jobs 5000            jobs of W1
-  --peers                other libraries too`
+  --peers                other libraries too
+  --out folder           where chart and figures go`
 
 /**
  * Reads a benchmark's arguments.
@@ -35,6 +39,7 @@ export function readOptions(args: readonly string[], own: Partial<Sizes> = {}): 
       depths: { type: 'string' },
       jobs: { type: 'string' },
       peers: { type: 'boolean', default: false },
+      out: { type: 'string', default: join(import.meta.dirname, '../../../.reports/bench') },
     },
   })
   const full = { ...FULL, ...own }
@@ -46,6 +51,7 @@ export function readOptions(args: readonly string[], own: Partial<Sizes> = {}): 
       ...(values.jobs && { jobs: wholeNumber(values.jobs) }),
     },
     peers: values.peers,
+    folder: values.out,
     whole: values.only === '' && !values.quick && values.depths === undefined,
     wants: (id) => matches(id, values.only),
   }

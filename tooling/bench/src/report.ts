@@ -7,23 +7,22 @@ import type { Figure } from './figure.ts'
 import type { Summary } from './summary.ts'
 import { tables } from './table.ts'
 
-const FOLDER = join(import.meta.dirname, '../../../.reports/bench')
-
-/** Prints the tables, and leaves the chart and all figures in `.reports/bench`. */
+/** Prints the tables, and leaves the chart and all figures in a folder. */
 export async function report(
   { name }: Definition,
   { product, version }: Server,
   repetitions: readonly (readonly Figure[])[],
   summaries: readonly Summary[],
+  folder: string,
 ): Promise<void> {
   const about = `${product} ${version}, Node ${process.version}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}, ${new Date().toISOString().slice(0, 10)}`
   console.log(`\n${tables(summaries)}`)
   console.log(`\nmedian (min..max) of the repetitions, x ratio to the floor (in W4 also to the fewest
 pending, in S6 to the early step), taken within each repetition; * stopped at the time cap\n${about}`)
-  await mkdir(FOLDER, { recursive: true })
+  await mkdir(folder, { recursive: true })
   const write = async (file: string, text: string): Promise<void> => {
-    await writeFile(join(FOLDER, file), text)
-    console.log(relative(process.cwd(), join(FOLDER, file)))
+    await writeFile(join(folder, file), text)
+    console.log(relative(process.cwd(), join(folder, file)))
   }
   await write(`${name}.json`, `${JSON.stringify({ about, summaries, repetitions }, null, 1)}\n`)
   const svg = await chart(`${name}: ${about}`, name, summaries)

@@ -1,6 +1,6 @@
 import { type ServiceName, startService } from '@sayiir/services'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import type { FloorModule } from '../src/definition.ts'
+import type { FloorModule, Place } from '../src/definition.ts'
 import type { Floor } from '../src/floor.ts'
 
 const floors: Readonly<Record<string, ServiceName>> = {
@@ -14,7 +14,12 @@ describe.each(Object.entries(floors))('the floor on %s', (name, serviceName) => 
     const service = await startService(serviceName)
     onTestFinished(() => service.stop())
     const { connect }: FloorModule = await import(`../src/floors/${name}.ts`)
-    const place = { url: service.url, namespace: 'bench_floor', concurrency: 2 }
+    const place: Place = {
+      url: service.url,
+      namespace: 'bench_floor',
+      concurrency: 2,
+      workload: 'W1',
+    }
     await using floor = await connect(place)
     await using other = await connect(place)
     await floor.create()

@@ -40,7 +40,7 @@ function costCase(what: string, contender: Contender, mode: string): Case {
 async function countDrain(lab: Lab, contender: Contender, mode: string): Promise<Counts | null> {
   const { server, sizes } = lab
   await using meter = await startMeter(server)
-  const place = lab.place(CONCURRENCY, meter.url)
+  const place = lab.place('COST', CONCURRENCY, meter.url)
   const { namespace } = place
   // Awaited: the meter is needed until then.
   return await lab.with(contender, { ...place, url: server.url }, async (control, modes) => {

@@ -91,7 +91,7 @@ async function drain(
   { processes, concurrency }: Shape,
   count: number,
 ): Promise<Drained | null> {
-  const place = lab.place(10)
+  const place = lab.place(kind === 'steps' ? 'W2' : 'W1', 10)
   return lab.with(contender, place, async (control, modes) => {
     if (!modes.includes(mode)) return null
     const { namespace } = place

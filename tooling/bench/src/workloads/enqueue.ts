@@ -28,7 +28,7 @@ function enqueueCase(what: string, contender: Contender): Case {
     warmUp: true,
     async run(lab) {
       const { saves, burst } = lab.sizes
-      const place = lab.place(WIDTH)
+      const place = lab.place('ENQ', WIDTH)
       const { namespace } = place
       return lab.with(contender, place, async (control) => {
         const singleMs = await control.call('save', namespace, saves, WIDTH)

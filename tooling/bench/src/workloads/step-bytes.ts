@@ -57,7 +57,7 @@ function stepCase({ backend: module }: Definition, what: string, start: () => St
 async function countSteps(lab: Lab, module: string, step: Step): Promise<Counts[]> {
   const code: BackendModule = await import(module)
   await using meter = await startMeter(lab.server)
-  const place = lab.place(1, meter.url)
+  const place = lab.place('S6', 1, meter.url)
   const counts: Counts[] = []
   {
     await using backend = await code.connect(place)

@@ -40,7 +40,7 @@ function wakeupCase(what: string, contender: Contender, mode: string): Case {
 }
 
 async function wakeupTimes(lab: Lab, contender: Contender, mode: string) {
-  const place = lab.place(10)
+  const place = lab.place('W3', 10)
   const { namespace } = place
   return lab.with(contender, place, async (producer, modes) => {
     if (!modes.includes(mode)) return null
