@@ -85,16 +85,12 @@ async function linkControlFiles(folder: string): Promise<void> {
     await symlink(file, join(folder, file.replace('-3.control', '.control')))
 }
 
-/** FerretDB's program, built by Go. */
+/** FerretDB's program, built by Go: the one on the PATH, or Debian's, which is needed only here. */
 export function installFerret(say: (text: string) => void): Promise<string> {
   return cached(`ferretdb-${ferretVersion}-${process.arch}`, async (target) => {
-    if ((await findCommand('go')) === null) {
-      throw new ServiceError(
-        'package: FerretDB needs Go on the PATH; install it, or start a Docker engine',
-      )
-    }
-    say(`building FerretDB ${ferretVersion} with Go into the cache (1 to 2 minutes, 25 MB)`)
     const build = join(target, 'build')
+    const go = (await goOnPath()) ?? (await unpackGo(build, say))
+    say(`building FerretDB ${ferretVersion} with Go into the cache (1 to 2 minutes, 25 MB)`)
     const env = {
       GOBIN: target,
       GOPATH: join(build, 'path'),
@@ -102,9 +98,26 @@ export function installFerret(say: (text: string) => void): Promise<string> {
       GOFLAGS: '-modcacherw -trimpath',
       CGO_ENABLED: '0',
     }
-    await run('go', ['install', '-ldflags=-s -w', ferretModule], { env, tries: 3 })
+    await run(go, ['install', '-ldflags=-s -w', ferretModule], { env, tries: 3 })
     await rm(build, { recursive: true })
   })
+}
+
+/** From 1.21 on Go gets the version that a module asks for by itself. */
+async function goOnPath(): Promise<string | null> {
+  const go = await findCommand('go')
+  if (go === null) return null
+  const version = await run(go, ['version'])
+  const [, minor = '0'] = /go1\.(\d+)/.exec(version) ?? []
+  return Number(minor) >= 21 ? go : null
+}
+
+/** Its programs are linked statically: those of a later release run here. */
+async function unpackGo(folder: string, say: (text: string) => void): Promise<string> {
+  say("unpacking Debian's Go (60 MB) to build FerretDB")
+  await mkdir(folder, { recursive: true })
+  await unpack(folder, { release: 'sid', packages: ['golang-go'], complete: true })
+  return join(folder, 'root/usr/lib/go/bin/go')
 }
 
 /** FerretDB's settings: loopback, nobody to log in, nothing told to its makers. */
