@@ -1,0 +1,294 @@
+import {
+  type ClaimedEntry,
+  type InstanceWrite,
+  isEnded,
+  isOpen,
+  later,
+  type WriteResult,
+} from '@sayiir/persistence-core/adapter'
+import type { Client, Row } from './client.ts'
+import { encodeStored, finalOutputOf, signalsOf } from './encode.ts'
+import { flags, jsonTexts, payloads, plain, texts } from './literals.ts'
+import { bytes, classOf, json, markOf, number, slotOf, text, toInstance } from './records.ts'
+import type { Routes } from './routes.ts'
+import { holdSlot, offered, type TaskChange, taskChanges } from './task-changes.ts'
+import { filterText } from './filter.ts'
+
+/** What a write leaves out of the text array that it is put in. */
+const NOTHING = ''
+
+interface Change extends TaskChange {
+  readonly w: number
+  readonly route: number
+}
+
+interface ResultChange {
+  readonly w: number
+  readonly taskId: string
+  /** -1: removed; -2: nothing but the commit. */
+  readonly place: number
+  readonly output: Uint8Array | null
+  readonly isCommit: boolean
+}
+
+/** A parameter, and its type. */
+type Parameter = readonly [type: string, value: string]
+
+/** Changes instances, all in one statement; each lands, or is refused, on its own. */
+export async function changeInstances(
+  client: Client,
+  routes: Routes,
+  agingIntervalMs: number,
+  writes: readonly InstanceWrite[],
+): Promise<WriteResult[]> {
+  const { tasks, wakes } = await routed(routes, writes)
+  const parameters = [
+    ...instanceParameters(writes),
+    ...taskParameters(tasks),
+    ...resultParameters(writes),
+    ...sideParameters(writes),
+    ...nextParameters(writes),
+    ['bigint', String(agingIntervalMs)] as const,
+    ['bigint[]', plain(wakes)] as const,
+  ]
+  STATEMENT ??= statementOf(parameters)
+  const [first = [], ...claimed] = await client.query(
+    STATEMENT,
+    parameters.map(([, value]) => value),
+  )
+  return toResults(writes, first, claimed)
+}
+
+let STATEMENT: string | undefined
+
+function statementOf(parameters: readonly Parameter[]): string {
+  const given = parameters.map(([type], index) =>
+    type === 'text' ? `$${index + 1}::text` : `$${index + 1}::text::${type}`,
+  )
+  return `SELECT now_ms, array_to_json(failed), array_to_json(own), array_to_json(own_tokens),
+    array_to_json(own_deliveries), array_to_json(due), n, instance_id, task_id, entries, input,
+    generation, version, definition_hash, revision, created_at, updated_at, queued_events, signals,
+    head, initial_input, final_output
+    FROM {s}.change_instances(${given.join(', ')})`
+}
+
+async function routed(
+  routes: Routes,
+  writes: readonly InstanceWrite[],
+): Promise<{ readonly tasks: readonly Change[]; readonly wakes: readonly number[] }> {
+  const tasks: Change[] = []
+  const wakes = new Set<number>()
+  for (const [index, write] of writes.entries()) {
+    const { definitionHash } = write.after.head
+    const changes = taskChanges(write)
+    for (const change of changes) {
+      const id = change.entry === null ? 0 : routes.idOf(definitionHash, change.entry.tags)
+      // Known as a rule: then nothing is waited for.
+      const route = typeof id === 'number' ? id : await id
+      tasks.push({ ...change, w: index + 1, route })
+    }
+    for (const { tags } of offered(write, changes)) {
+      const id = routes.idOf(definitionHash, tags)
+      wakes.add(typeof id === 'number' ? id : await id)
+    }
+  }
+  return { tasks, wakes: [...wakes] }
+}
+
+function instanceParameters(writes: readonly InstanceWrite[]): Parameter[] {
+  const afters = writes.map(({ after }) => after)
+  const befores = writes.map(({ before, after }) => before ?? after)
+  const changesInput = writes.map(({ before, after }) => {
+    const [old, input] = [before?.head.initialInput ?? null, after.head.initialInput]
+    if (old === input) return false
+    return old === null || input === null || Buffer.compare(old, input) !== 0
+  })
+  return [
+    ['text[]', texts(writes.map(({ instanceId }) => instanceId))],
+    ['uuid[]', plain(befores.map(({ generation }) => generation))],
+    ['bigint[]', plain(befores.map(({ version }) => version))],
+    ['bigint[]', plain(writes.map(({ at }) => at))],
+    ['bigint[]', plain(writes.map(({ toleranceMs }) => toleranceMs))],
+    ['text[]', texts(writes.map(({ holds }) => holds?.taskId ?? NOTHING))],
+    ['integer[]', plain(writes.map(({ holds }) => holdSlot(holds?.taskId ?? NOTHING)))],
+    ['text[]', texts(writes.map(({ holds }) => holds?.workerId ?? NOTHING))],
+    ['bigint[]', plain(writes.map(({ holds }) => holds?.token ?? 0))],
+    ['text[]', texts(afters.map(({ head }) => head.definitionHash))],
+    ['bigint[]', plain(afters.map(({ head }) => head.revision))],
+    ['bigint[]', plain(afters.map(({ head }) => head.updatedAt))],
+    ['text[]', texts(befores.map(({ head }) => head.state.status))],
+    ['text[]', texts(afters.map(({ head }) => head.state.status))],
+    ['boolean[]', flags(afters.map(isOpen))],
+    ['boolean[]', flags(afters.map(({ head }) => isEnded(head.state.status)))],
+    ['text[]', texts(afters.map(signalsOf))],
+    ['integer[]', plain(afters.map(({ queuedEvents }) => queuedEvents))],
+    ['boolean[]', flags(writes.map(({ event }) => event !== null))],
+    ['text', jsonTexts(afters.map(encodeStored))],
+    ['boolean[]', flags(changesInput)],
+    [
+      'bytea[]',
+      payloads(afters.map(({ head }, index) => (changesInput[index] ? head.initialInput : null))),
+    ],
+    ['bytea[]', payloads(afters.map(finalOutputOf))],
+  ]
+}
+
+function taskParameters(tasks: readonly Change[]): Parameter[] {
+  const kinds = [0, 0, 0, 0, 0]
+  for (const { kind } of tasks) kinds[kind] = (kinds[kind] ?? 0) + 1
+  return [
+    ['integer[]', plain(kinds)],
+    ['integer[]', plain(tasks.map(({ w }) => w))],
+    ['integer[]', plain(tasks.map(({ kind }) => kind))],
+    ['integer[]', plain(tasks.map((task) => task.flags))],
+    ['text[]', texts(tasks.map(({ oldTask }) => oldTask))],
+    ['integer[]', plain(tasks.map(({ oldSlot }) => oldSlot))],
+    ['text[]', texts(tasks.map(({ worker }) => worker))],
+    ['bigint[]', plain(tasks.map(({ token }) => token))],
+    ['integer[]', plain(tasks.map(({ slot }) => slot))],
+    ['text[]', texts(tasks.map(({ entry }) => entry?.taskId ?? NOTHING))],
+    ['bigint[]', plain(tasks.map(({ entry, route }) => (entry === null ? 0 : classOf(route, entry))))],
+    ['bigint[]', plain(tasks.map(({ entry }) => entry?.availableSince ?? 0))],
+    ['integer[]', plain(tasks.map(({ entry }) => entry?.priority ?? 0))],
+    ['integer[]', plain(tasks.map(({ entry }) => entry?.attempt ?? 0))],
+    ['text[]', texts(tasks.map(({ entry }) => entry?.lastFailedWorker ?? null))],
+    ['text[]', texts(tasks.map(({ entry }) => entry?.inputTaskId ?? null))],
+    ['boolean[]', flags(tasks.map(({ entry }) => entry?.timer ?? false))],
+    ['bigint[]', plain(tasks.map(({ ttl }) => ttl))],
+  ]
+}
+
+function resultParameters(writes: readonly InstanceWrite[]): Parameter[] {
+  const results = writes.flatMap((write, index) => resultChanges(write, index + 1))
+  const commitOf = ({ w, isCommit }: ResultChange): InstanceWrite['commit'] =>
+    isCommit ? (writes[w - 1]?.commit ?? null) : null
+  return [
+    ['integer[]', plain(results.map(({ w }) => w))],
+    ['text[]', texts(results.map(({ taskId }) => taskId))],
+    ['bigint[]', plain(results.map(({ place }) => place))],
+    ['bytea[]', payloads(results.map(({ output }) => output))],
+    ['text[]', texts(results.map((result) => commitOf(result)?.workerId ?? NOTHING))],
+    ['bigint[]', plain(results.map((result) => commitOf(result)?.token ?? 0))],
+  ]
+}
+
+function resultChanges(
+  { removedResults, results, commit }: InstanceWrite,
+  w: number,
+): ResultChange[] {
+  const stored = new Set(results.map(({ taskId }) => taskId))
+  const changes: ResultChange[] = results.map(({ taskId, order, output }) => ({
+    ...{ w, taskId, place: order, output },
+    isCommit: commit?.taskId === taskId,
+  }))
+  if (removedResults !== 'all') {
+    for (const taskId of removedResults) {
+      if (stored.has(taskId)) continue
+      changes.push({ w, taskId, place: -1, output: null, isCommit: false })
+    }
+  }
+  if (commit !== null && !stored.has(commit.taskId)) {
+    changes.push({ w, taskId: commit.taskId, place: -2, output: null, isCommit: true })
+  }
+  return changes
+}
+
+/** What only some writes have. */
+function sideParameters(writes: readonly InstanceWrite[]): Parameter[] {
+  const which = (wanted: (write: InstanceWrite) => boolean): string =>
+    plain(writes.flatMap((write, index) => (wanted(write) ? [index + 1] : [])))
+  const hasSignals = ({ after }: InstanceWrite): boolean =>
+    after.cancel !== null || after.pause !== null
+  const hadSignals = ({ before }: InstanceWrite): boolean =>
+    before !== null && (before.cancel !== null || before.pause !== null)
+  const events = writes.flatMap(({ event }, index) =>
+    event === null ? [] : [{ event, w: index + 1 }],
+  )
+  const taken = writes.flatMap(({ takenEvent }, index) =>
+    takenEvent === null ? [] : [{ takenEvent, w: index + 1 }],
+  )
+  return [
+    ['integer[]', which(({ removedResults }) => removedResults === 'all')],
+    ['integer[]', which(({ before, after }) => before !== null && isOpen(before) !== isOpen(after))],
+    ['integer[]', which(hasSignals)],
+    ['integer[]', which((write) => hadSignals(write) && !hasSignals(write))],
+    ['integer[]', plain(events.map(({ w }) => w))],
+    ['text[]', texts(events.map(({ event }) => event.signalName))],
+    ['text[]', texts(events.map(({ event }) => event.eventId))],
+    ['bytea[]', payloads(events.map(({ event }) => event.payload))],
+    ['integer[]', plain(taken.map(({ w }) => w))],
+    ['text[]', texts(taken.map(({ takenEvent }) => takenEvent))],
+  ]
+}
+
+function nextParameters(writes: readonly InstanceWrite[]): Parameter[] {
+  const next = writes.flatMap(({ claimNext, after }, index) =>
+    claimNext === null ? [] : [{ ...claimNext, after, w: index + 1 }],
+  )
+  return [
+    ['integer[]', plain(next.map(({ w }) => w))],
+    ['text[]', texts(next.map(({ own }) => own ?? NOTHING))],
+    ['integer[]', plain(next.map(({ own, after }) => (own === null ? 0 : slotOf(after.head, own))))],
+    ['text[]', texts(next.map(({ request }) => request.workerId))],
+    ['bigint[]', plain(next.map(({ request }) => markOf(request.workerId)))],
+    ['bigint[]', plain(next.map(({ request }) => request.ttlMs ?? -1))],
+    ['text[]', texts(next.map(({ request }) => filterText(request.filter)))],
+  ]
+}
+
+function toResults(
+  writes: readonly InstanceWrite[],
+  first: Row,
+  claimed: readonly Row[],
+): WriteResult[] {
+  const now = number(first, 0)
+  const failed = new Set(json<number[]>(first, 1))
+  const due = json<string[]>(first, 5) ?? []
+  const next = new Map<number, ClaimedEntry>()
+  const tokens = json<number[]>(first, 3) ?? []
+  const deliveries = json<number[]>(first, 4) ?? []
+  for (const [index, w] of (json<number[]>(first, 2) ?? []).entries()) {
+    const write = writes[w - 1]
+    if (write?.claimNext == null) continue
+    const { own, request } = write.claimNext
+    next.set(w, {
+      instanceId: write.instanceId,
+      taskId: own ?? NOTHING,
+      deliveries: deliveries[index] ?? 1,
+      claim: {
+        workerId: request.workerId,
+        token: tokens[index] ?? 0,
+        claimedAt: now,
+        expiresAt: request.ttlMs === null ? null : later(now, request.ttlMs),
+      },
+    })
+  }
+  for (const row of claimed) {
+    const entry = toClaimedEntry(row, 7)
+    if (entry !== null) next.set(number(row, 6), entry)
+  }
+  return writes.map(({ claimNext }, index) =>
+    failed.has(index + 1)
+      ? { written: false, now }
+      : {
+          written: true,
+          now,
+          next: next.get(index + 1) ?? null,
+          due: claimNext === null ? [] : due,
+        },
+  )
+}
+
+/** A claimed task; `first` is the column of its instance's id, which the others follow. */
+export function toClaimedEntry(row: Row, first: number): ClaimedEntry | null {
+  const instanceId = text(row, first)
+  const taskId = text(row, first + 1)
+  const stored = toInstance(row, instanceId, first + 2, first + 4)
+  const entry = stored.entries.find((one) => one.taskId === taskId)
+  if (entry?.claim == null) return null
+  const input = bytes(row, first + 3)
+  return {
+    ...{ instanceId, taskId, stored, claim: entry.claim, deliveries: entry.deliveries },
+    ...(input === null ? undefined : { input }),
+  }
+}

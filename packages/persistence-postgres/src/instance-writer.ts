@@ -1,0 +1,94 @@
+import { BackendError } from '@sayiir/persistence-core'
+import { CallQueue, type InstanceWrite, type WriteResult } from '@sayiir/persistence-core/adapter'
+import { changeInstances } from './change-batch.ts'
+import type { Client } from './client.ts'
+import { createInstances } from './create-batch.ts'
+import type { Routes } from './routes.ts'
+
+/** Instances that are made, or changed, in one statement at most. */
+const MAX_CREATED = 500
+const MAX_CHANGED = 250
+/** Bytes of their payloads, about. */
+const MAX_BYTES: number = 1024 * 1024
+/** Statements under way at a time: while one waits for the disk, another is worked on. */
+const MAX_IN_FLIGHT = 2
+
+/** What became of a write, or why it failed. */
+type Outcome = WriteResult | { readonly failure: unknown }
+
+type Send = (writes: readonly InstanceWrite[]) => Promise<readonly WriteResult[]>
+
+/** Writes of instances that are in flight together, as few statements (rule D10). */
+export class InstanceWriter {
+  readonly #created: CallQueue<InstanceWrite, Outcome>
+  readonly #changed: CallQueue<InstanceWrite, Outcome>
+
+  constructor(client: Client, routes: Routes, agingIntervalMs: number) {
+    this.#created = queueOf(MAX_CREATED, (writes) => createInstances(client, routes, writes))
+    this.#changed = queueOf(MAX_CHANGED, (writes) =>
+      changeInstances(client, routes, agingIntervalMs, writes),
+    )
+  }
+
+  async write(write: InstanceWrite): Promise<WriteResult> {
+    const outcome = await (write.before === null ? this.#created : this.#changed).call(write)
+    if ('failure' in outcome) throw outcome.failure
+    return outcome
+  }
+}
+
+function queueOf(maxCalls: number, send: Send): CallQueue<InstanceWrite, Outcome> {
+  return new CallQueue({
+    maxCalls,
+    maxBytes: MAX_BYTES,
+    maxInFlight: MAX_IN_FLIGHT,
+    sizeOf,
+    send: (writes) => sendInOrder(writes, send),
+  })
+}
+
+/**
+ * In the order of their ids, so that two processes never wait for each other; an instance that is
+ * there twice, one after the other.
+ */
+async function sendInOrder(writes: readonly InstanceWrite[], send: Send): Promise<Outcome[]> {
+  const outcomes: Outcome[] = []
+  let left = writes.map((write, index) => ({ write, index }))
+  left.sort(({ write: a }, { write: b }) => (a.instanceId < b.instanceId ? -1 : 1))
+  while (left.length > 0) {
+    const first: typeof left = []
+    const again: typeof left = []
+    for (const one of left) {
+      const isAgain = first.at(-1)?.write.instanceId === one.write.instanceId
+      ;(isAgain ? again : first).push(one)
+    }
+    const sent = await sendApart(
+      first.map(({ write }) => write),
+      send,
+    )
+    for (const [index, { index: place }] of first.entries()) {
+      outcomes[place] = sent[index] as Outcome
+    }
+    left = again
+  }
+  return outcomes
+}
+
+/** What is wrong with one write does not fail the others. */
+async function sendApart(writes: readonly InstanceWrite[], send: Send): Promise<readonly Outcome[]> {
+  try {
+    return await send(writes)
+  } catch (failure) {
+    if (writes.length === 1) return [{ failure }]
+    if (BackendError.is(failure, 'UNAVAILABLE')) throw failure
+  }
+  const outcomes: Outcome[] = []
+  for (const write of writes) outcomes.push(...(await sendApart([write], send)))
+  return outcomes
+}
+
+function sizeOf({ after, results, event }: InstanceWrite): number {
+  let bytes = 512 + (after.head.initialInput?.byteLength ?? 0) + (event?.payload?.byteLength ?? 0)
+  for (const { output } of results) bytes += output.byteLength
+  return bytes
+}

@@ -1,0 +1,42 @@
+/**
+ * Arrays as the text of PostgreSQL's array literals. Statements take nothing but texts, which they
+ * cast: so no setting of the client (custom types, transforms, `fetch_types`) can change what is sent.
+ */
+
+/** Ids and other texts. */
+export function texts(values: readonly (string | null)[]): string {
+  let literal = '{'
+  for (const [index, value] of values.entries()) {
+    if (index > 0) literal += ','
+    literal += value === null ? 'NULL' : `"${escaped(value)}"`
+  }
+  return `${literal}}`
+}
+
+/** Numbers, and other values that need no quotes. */
+export function plain(values: readonly (number | string | null)[]): string {
+  return `{${values.map((value) => value ?? 'NULL').join(',')}}`
+}
+
+/** Booleans. */
+export function flags(values: readonly boolean[]): string {
+  return `{${values.map((value) => (value ? 't' : 'f')).join(',')}}`
+}
+
+/** Payloads, in hexadecimal. */
+export function payloads(values: readonly (Uint8Array | null)[]): string {
+  return `{${values.map((value) => (value === null ? 'NULL' : `"\\\\x${toHex(value)}"`)).join(',')}}`
+}
+
+/** JSON texts, which contain no control characters, between two of those. */
+export function jsonTexts(values: readonly string[]): string {
+  return values.join('\u0001')
+}
+
+function escaped(value: string): string {
+  return /["\\]/.test(value) ? value.replaceAll(/["\\]/g, '\\$&') : value
+}
+
+function toHex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
+}

@@ -1,0 +1,381 @@
+/** Settings of every function: their plans must not depend on how large the tables happened to be. */
+export const SETTINGS: string = `SET jit = off SET plan_cache_mode = force_generic_plan
+  SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off`
+
+/** A task's dispatch entry as JSON, in the order in which records.ts reads it. */
+export const ENTRY: string = `json_build_array(t.task_id, t.priority, t.attempt, t.last_failed_worker, t.available_since,
+  t.input_task_id, t.deliveries, t.timer, t.worker_id, t.token, t.claimed_at, t.expires_at)`
+
+/** What records.ts reads of an instance i. */
+export const INSTANCE: string = `i.generation, i.version, i.definition_hash, i.revision, i.created_at,
+  i.updated_at, i.queued_events, i.signals, i.head, i.initial_input, i.final_output`
+
+/** Until when a claim t lasts that is prolonged as r says. */
+const EXPIRY = `CASE WHEN t.expires_at IS NULL THEN NULL ELSE least(
+  CASE r.kind WHEN 1 THEN greatest(t.expires_at, v_now) ELSE v_now END + r.ms, 253402300799999) END`
+
+/** Never edited once released: a change is a migration of its own. `{s}` is the schema. */
+export const dispatch: string = `
+CREATE FUNCTION {s}.now_ms() RETURNS bigint LANGUAGE sql VOLATILE
+AS $$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
+
+-- Which route a task is on, made if it is new.
+CREATE FUNCTION {s}.route_of(p_definition_hash text, p_tags text[]) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  v_digest text := md5(array_to_json(p_tags)::text);
+  v_id bigint;
+BEGIN
+  LOOP
+    SELECT r.id INTO v_id FROM {s}.route r
+    WHERE r.definition_hash = p_definition_hash AND r.tags_digest = v_digest;
+    IF FOUND THEN RETURN v_id; END IF;
+    INSERT INTO {s}.route (definition_hash, tags, tags_digest)
+    VALUES (p_definition_hash, p_tags, v_digest) ON CONFLICT DO NOTHING;
+  END LOOP;
+END $$;
+
+-- Routes that a worker serves; null: all. The filter is JSON: d, the definitions, t, the tags.
+CREATE FUNCTION {s}.served(p_filter jsonb) RETURNS bigint[] LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN p_filter IS NULL THEN NULL ELSE ARRAY(
+    SELECT r.id FROM {s}.route r
+    WHERE (p_filter->'d' IS NULL OR r.definition_hash IN (SELECT jsonb_array_elements_text(p_filter->'d')))
+      AND (p_filter->'t' IS NULL OR r.tags <@ ARRAY(SELECT jsonb_array_elements_text(p_filter->'t')))
+    ORDER BY r.id) END
+$$;
+
+-- The classes of the queue in which a task that the worker serves is due: one seek for each class.
+-- Claims that have expired are put back first. next_at: when to look again.
+CREATE FUNCTION {s}.due_classes(p_mark bigint, p_filter text, p_now bigint,
+  OUT others bigint[], OUT own bigint[], OUT next_at bigint) LANGUAGE plpgsql AS $$
+DECLARE
+  v_served bigint[] := CASE WHEN p_filter <> '' THEN {s}.served(p_filter::jsonb) END;
+  v_class bigint := 1;
+  v_at bigint;
+  v_route bigint;
+  v_moved integer;
+BEGIN
+  others := '{}';
+  own := '{}';
+  LOOP
+    SELECT t.queue_class, t.queue_at INTO v_class, v_at FROM {s}.task t
+    WHERE t.queue_class > v_class ORDER BY t.queue_class, t.queue_at LIMIT 1;
+    EXIT WHEN NOT FOUND;
+    IF v_class = 2 THEN
+      IF v_at > p_now THEN
+        next_at := v_at;
+      ELSE
+        WITH over AS MATERIALIZED (
+          SELECT t.ctid AS tid FROM {s}.task t WHERE t.queue_class = 2 AND t.queue_at <= p_now
+          ORDER BY t.queue_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
+        UPDATE {s}.task t SET
+          queue_class = CASE WHEN t.expires_at <= p_now THEN t.ready_class ELSE 2 END,
+          queue_at = CASE WHEN t.expires_at <= p_now THEN t.available_since ELSE t.expires_at END
+        FROM over WHERE t.ctid = over.tid;
+        GET DIAGNOSTICS v_moved = ROW_COUNT;
+        IF v_moved > 0 THEN v_class := 1; END IF;
+      END IF;
+      CONTINUE;
+    END IF;
+    v_route := v_class >> 27;
+    IF v_served IS NULL OR v_route = ANY (v_served) THEN
+      IF v_at > p_now THEN
+        next_at := least(next_at, v_at);
+      ELSIF (v_class & 16777215) = p_mark AND p_mark > 0 THEN
+        own := own || v_class;
+      ELSE
+        others := others || v_class;
+      END IF;
+    ELSE
+      SELECT min(s) INTO v_route FROM unnest(v_served) s WHERE s > v_route;
+      EXIT WHEN v_route IS NULL;
+      v_class := (v_route << 27) - 1;
+    END IF;
+  END LOOP;
+END $$;
+
+-- Claims the best due tasks, best first.
+CREATE FUNCTION {s}.take(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer, p_filter text,
+  p_aging bigint, p_now bigint)
+RETURNS TABLE (instance_key bigint, slot integer, task_id text, token bigint, instance_id text)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  v_expiry bigint := CASE WHEN p_ttl < 0 THEN NULL ELSE least(p_now + p_ttl, 253402300799999) END;
+  v_due record;
+  v_classes bigint[];
+  v_left integer := p_limit;
+  v_want integer;
+  v_found integer;
+  v_taken integer;
+BEGIN
+  SELECT * INTO v_due FROM {s}.due_classes(p_mark, p_filter, p_now);
+  FOR v_round IN 1..2 LOOP
+    -- What this worker failed itself comes after all else.
+    v_classes := CASE v_round WHEN 1 THEN v_due.others ELSE v_due.own END;
+    CONTINUE WHEN v_left = 0 OR cardinality(v_classes) = 0;
+    IF cardinality(v_classes) = 1 THEN
+      RETURN QUERY
+        WITH best AS MATERIALIZED (
+          SELECT t.ctid AS tid FROM {s}.task t
+          WHERE t.queue_class = v_classes[1] AND t.queue_at <= p_now
+          ORDER BY t.queue_at LIMIT v_left FOR UPDATE SKIP LOCKED)
+        UPDATE {s}.task t SET queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
+          queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'),
+          claimed_at = p_now, expires_at = v_expiry, deliveries = t.deliveries + 1
+        FROM best WHERE t.ctid = best.tid
+        RETURNING t.instance_key, t.slot, t.task_id, t.token, t.instance_id;
+      GET DIAGNOSTICS v_taken = ROW_COUNT;
+      v_left := v_left - v_taken;
+      CONTINUE;
+    END IF;
+    v_want := v_left;
+    LOOP
+      -- Others may be at the best ones: then further ones are looked at.
+      SELECT count(*) INTO v_found FROM (
+        SELECT 1 FROM unnest(v_classes) AS c CROSS JOIN LATERAL (
+          SELECT 1 FROM {s}.task t WHERE t.queue_class = c AND t.queue_at <= p_now
+          ORDER BY t.queue_at LIMIT v_want) AS x LIMIT v_want) AS y;
+      RETURN QUERY
+        WITH best AS MATERIALIZED (
+          SELECT x.tid, c AS class FROM unnest(v_classes) AS c CROSS JOIN LATERAL (
+            SELECT t.ctid AS tid, t.queue_at FROM {s}.task t
+            WHERE t.queue_class = c AND t.queue_at <= p_now ORDER BY t.queue_at LIMIT v_want) AS x
+          ORDER BY x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at LIMIT v_want),
+        locked AS MATERIALIZED (
+          SELECT best.tid FROM best CROSS JOIN LATERAL (
+            SELECT 1 FROM {s}.task t WHERE t.ctid = best.tid AND t.queue_class = best.class
+              AND t.queue_at <= p_now FOR UPDATE SKIP LOCKED) AS x LIMIT v_left)
+        UPDATE {s}.task t SET queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
+          queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'),
+          claimed_at = p_now, expires_at = v_expiry, deliveries = t.deliveries + 1
+        FROM locked WHERE t.ctid = locked.tid
+        RETURNING t.instance_key, t.slot, t.task_id, t.token, t.instance_id;
+      GET DIAGNOSTICS v_taken = ROW_COUNT;
+      v_left := v_left - v_taken;
+      EXIT WHEN v_left = 0 OR v_found < v_want;
+      v_want := v_want * 2;
+    END LOOP;
+  END LOOP;
+END $$;
+
+-- Instances that whoever asks has to take care of: timers without a task, and control signals that
+-- no worker is there to apply; such a look is put off to when the last live claim ends.
+CREATE FUNCTION {s}.due_instances(p_now bigint, OUT ids text[]) LANGUAGE plpgsql AS $$
+DECLARE
+  v_row record;
+  v_ends bigint;
+BEGIN
+  PERFORM 1 FROM {s}.task t WHERE t.queue_class <= 1 AND t.queue_at <= p_now LIMIT 1;
+  IF NOT FOUND THEN RETURN; END IF;
+  SELECT array_agg(x.instance_id) INTO ids FROM (
+    SELECT t.instance_id FROM {s}.task t WHERE t.queue_class = 0 AND t.queue_at <= p_now
+    ORDER BY t.queue_at LIMIT 100) AS x;
+  FOR v_row IN
+    SELECT t.ctid AS tid, t.instance_key, t.instance_id FROM {s}.task t
+    WHERE t.queue_class = 1 AND t.queue_at <= p_now ORDER BY t.queue_at LIMIT 100 FOR UPDATE SKIP LOCKED
+  LOOP
+    SELECT max(coalesce(t.expires_at, 9007199254740991)) INTO v_ends FROM {s}.task t
+    WHERE t.instance_key = v_row.instance_key AND t.worker_id IS NOT NULL
+      AND (t.expires_at IS NULL OR t.expires_at > p_now);
+    IF v_ends IS NULL THEN
+      ids := ids || v_row.instance_id;
+    ELSE
+      UPDATE {s}.task t SET queue_at = v_ends WHERE t.ctid = v_row.tid;
+    END IF;
+  END LOOP;
+END $$;
+
+-- The best tasks, claimed (p_ttl: milliseconds, -1 for ever) or, with -2, only found.
+CREATE FUNCTION {s}.available(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer, p_filter text,
+  p_aging bigint)
+RETURNS TABLE (now_ms bigint, due text[], instance_id text, task_id text, entries text, generation uuid,
+  version bigint, definition_hash text, revision bigint, created_at bigint, updated_at bigint,
+  queued_events integer, signals text, head text, initial_input bytea, final_output bytea, input bytea)
+LANGUAGE plpgsql ${SETTINGS} AS $$
+#variable_conflict use_column
+DECLARE
+  v_now bigint := {s}.now_ms();
+  v_keys bigint[];
+  v_slots integer[];
+  v_tasks text[];
+BEGIN
+  now_ms := v_now;
+  due := {s}.due_instances(v_now);
+  RETURN NEXT;
+  IF p_ttl = -2 THEN
+    SELECT array_agg(f.instance_key), array_agg(f.slot), array_agg(f.task_id)
+    INTO v_keys, v_slots, v_tasks FROM {s}.peek(p_mark, p_limit, p_filter, p_aging, v_now) AS f;
+  ELSE
+    SELECT array_agg(f.instance_key), array_agg(f.slot), array_agg(f.task_id)
+    INTO v_keys, v_slots, v_tasks
+    FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, v_now) AS f;
+  END IF;
+  IF v_keys IS NULL THEN RETURN; END IF;
+  RETURN QUERY
+    SELECT NULL::bigint, NULL::text[], t.instance_id, t.task_id,
+      CASE WHEN t.slot = 0 THEN json_build_array(${ENTRY})::text ELSE {s}.entries(i.key) END,
+      ${INSTANCE}, r.output
+    FROM unnest(v_keys, v_slots, v_tasks) WITH ORDINALITY AS f (instance_key, slot, task_id, n)
+    JOIN {s}.task t ON t.instance_key = f.instance_key AND t.slot = f.slot AND t.task_id = f.task_id
+    JOIN {s}.instance i ON i.id = t.instance_id AND i.key = t.instance_key
+    LEFT JOIN {s}.result r ON r.instance_key = t.instance_key AND r.task_id = t.input_task_id
+    ORDER BY f.n;
+END $$;
+
+CREATE FUNCTION {s}.entries(p_key bigint) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT json_agg(${ENTRY})::text FROM {s}.task t WHERE t.instance_key = p_key AND t.slot < 2147483647
+$$;
+
+-- The best due tasks, as they are.
+CREATE FUNCTION {s}.peek(p_mark bigint, p_limit integer, p_filter text, p_aging bigint, p_now bigint)
+RETURNS TABLE (instance_key bigint, slot integer, task_id text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  v_due record;
+BEGIN
+  SELECT * INTO v_due FROM {s}.due_classes(p_mark, p_filter, p_now);
+  RETURN QUERY
+    SELECT x.instance_key, x.slot, x.task_id
+    FROM unnest(v_due.others || v_due.own) AS c CROSS JOIN LATERAL (
+      SELECT t.instance_key, t.slot, t.task_id, t.queue_at FROM {s}.task t
+      WHERE t.queue_class = c AND t.queue_at <= p_now ORDER BY t.queue_at LIMIT p_limit) AS x
+    ORDER BY (c & 16777215) = p_mark AND p_mark > 0,
+      x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at
+    LIMIT p_limit;
+END $$;
+
+-- Takes the arming of those who wait for work of these routes; whether there were any.
+CREATE FUNCTION {s}.wake(p_routes bigint[], p_now bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM 1 FROM {s}.waiter x WHERE x.armed LIMIT 1;
+  IF NOT FOUND THEN RETURN false; END IF;
+  UPDATE {s}.waiter x SET armed = false WHERE x.id IN (
+    SELECT y.id FROM {s}.waiter y WHERE y.armed AND y.until > p_now
+      AND (y.routes IS NULL OR y.routes && p_routes OR y.last_route < ANY (p_routes))
+    FOR UPDATE SKIP LOCKED);
+  IF NOT FOUND THEN RETURN false; END IF;
+  PERFORM pg_notify('{c}', '');
+  RETURN true;
+END $$;
+
+-- Claims a task. outcome: claimed, missing, unavailable, timer.
+CREATE FUNCTION {s}.claim_task(p_id text, p_task text, p_slot integer, p_worker text, p_ttl bigint)
+RETURNS TABLE (outcome text, task_entries text, generation uuid,
+  version bigint, definition_hash text, revision bigint, created_at bigint, updated_at bigint,
+  queued_events integer, signals text, head text, initial_input bytea, final_output bytea)
+LANGUAGE plpgsql ${SETTINGS} AS $$
+#variable_conflict use_column
+DECLARE
+  v_key bigint;
+  v_now bigint := {s}.now_ms();
+  v_timer boolean;
+  v_expiry bigint := CASE WHEN p_ttl < 0 THEN NULL ELSE least(v_now + p_ttl, 253402300799999) END;
+BEGIN
+  SELECT i.key INTO v_key FROM {s}.instance i WHERE i.id = p_id;
+  IF NOT FOUND THEN
+    outcome := 'missing';
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  UPDATE {s}.task t SET queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
+    queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'), claimed_at = v_now,
+    expires_at = v_expiry, deliveries = t.deliveries + 1
+  WHERE t.instance_key = v_key AND t.slot IN (0, p_slot) AND t.task_id = p_task
+    AND t.open AND NOT t.timer AND t.available_since <= v_now
+    AND (t.worker_id IS NULL OR t.expires_at <= v_now);
+  IF FOUND THEN
+    RETURN QUERY SELECT 'claimed', {s}.entries(i.key), ${INSTANCE} FROM {s}.instance i WHERE i.id = p_id;
+    RETURN;
+  END IF;
+  -- A delay or signal that is over stands before it, or before the end.
+  PERFORM 1 FROM {s}.task t
+  WHERE t.instance_key = v_key AND t.slot = 0 AND t.task_id IN (p_task, '') AND t.timer
+    AND t.open AND t.available_since <= v_now AND (t.worker_id IS NULL OR t.expires_at <= v_now);
+  outcome := CASE WHEN FOUND THEN 'timer' ELSE 'unavailable' END;
+  RETURN NEXT;
+END $$;
+
+-- Gives claims up (kind 0), or prolongs them: from their expiry (1), from now (2).
+CREATE FUNCTION {s}.change_claims(p_ids text[], p_tasks text[], p_slots integer[], p_workers text[],
+  p_tokens bigint[], p_kinds integer[], p_ms bigint[])
+RETURNS TABLE (n integer, token bigint, claimed_at bigint, expires_at bigint)
+LANGUAGE plpgsql ${SETTINGS} AS $$
+#variable_conflict use_column
+DECLARE
+  v_now bigint := {s}.now_ms();
+BEGIN
+  RETURN QUERY
+    UPDATE {s}.task t SET
+      worker_id = CASE WHEN r.kind = 0 THEN NULL ELSE t.worker_id END,
+      expires_at = CASE WHEN r.kind = 0 THEN t.expires_at ELSE ${EXPIRY} END,
+      queue_class = CASE WHEN NOT t.open THEN NULL WHEN r.kind = 0 THEN t.ready_class
+        WHEN t.expires_at IS NULL THEN NULL ELSE 2 END,
+      queue_at = CASE WHEN NOT t.open THEN NULL WHEN r.kind = 0 THEN t.available_since
+        -- Left where it is, if it is early enough: a heartbeat then changes no index.
+        WHEN t.queue_class = 2 THEN least(t.queue_at, ${EXPIRY}) ELSE ${EXPIRY} END
+    FROM unnest(p_ids, p_tasks, p_slots, p_workers, p_tokens, p_kinds, p_ms) WITH ORDINALITY
+      AS r (id, task, slot, worker, token, kind, ms, n)
+    CROSS JOIN LATERAL (SELECT i.key FROM {s}.instance i WHERE i.id = r.id LIMIT 1) AS i
+    WHERE t.instance_key = i.key AND t.slot IN (0, r.slot) AND t.task_id = r.task
+      AND t.worker_id = r.worker AND (r.token = 0 OR t.token = r.token)
+    RETURNING r.n::integer, t.token, t.claimed_at, t.expires_at;
+  IF 0 = ANY (p_kinds) THEN
+    IF EXISTS (SELECT 1 FROM {s}.waiter x WHERE x.armed) THEN
+      PERFORM {s}.wake(ARRAY(SELECT t.ready_class >> 27 FROM unnest(p_ids, p_tasks, p_slots, p_kinds) AS r (id, task, slot, kind)
+        JOIN {s}.instance i ON i.id = r.id
+        JOIN {s}.task t ON t.instance_key = i.key AND t.slot IN (0, r.slot) AND t.task_id = r.task
+        WHERE r.kind = 0), v_now);
+    END IF;
+    -- Nobody may be left to apply a control signal.
+    UPDATE {s}.task t SET queue_at = 0
+    FROM unnest(p_ids, p_kinds) AS r (id, kind)
+    CROSS JOIN LATERAL (SELECT i.key FROM {s}.instance i
+      WHERE i.id = r.id AND i.signals IS NOT NULL LIMIT 1) AS i
+    WHERE r.kind = 0 AND t.instance_key = i.key AND t.slot = 2147483647;
+  END IF;
+END $$;
+
+-- The best due task, and else when the next becomes due, as far as that is known.
+CREATE FUNCTION {s}.look(p_filter text, p_aging bigint)
+RETURNS TABLE (now_ms bigint, due text[], next_at bigint, instance_id text, task_id text, definition_hash text)
+LANGUAGE plpgsql ${SETTINGS} AS $$
+#variable_conflict use_column
+BEGIN
+  now_ms := {s}.now_ms();
+  due := {s}.due_instances(now_ms);
+  SELECT i.id, p.task_id, i.definition_hash INTO instance_id, task_id, definition_hash
+  FROM {s}.peek(0, 1, p_filter, p_aging, now_ms) AS p
+  JOIN {s}.task t ON t.instance_key = p.instance_key AND t.slot = p.slot AND t.task_id = p.task_id
+  JOIN {s}.instance i ON i.id = t.instance_id AND i.key = t.instance_key;
+  IF instance_id IS NULL THEN
+    SELECT least(c.next_at,
+      (SELECT min(t.queue_at) FROM {s}.task t WHERE t.queue_class = 0),
+      (SELECT min(t.queue_at) FROM {s}.task t WHERE t.queue_class = 1))
+    INTO next_at FROM {s}.due_classes(0, p_filter, now_ms) AS c;
+  END IF;
+  RETURN NEXT;
+END $$;
+
+-- Makes it known that a backend waits for work that any of these filters takes.
+CREATE FUNCTION {s}.arm(p_id uuid, p_filters text[], p_for bigint) RETURNS void
+LANGUAGE plpgsql ${SETTINGS} AS $$
+DECLARE
+  v_now bigint := {s}.now_ms();
+  v_routes bigint[];
+  v_last bigint := coalesce((SELECT max(r.id) FROM {s}.route r), 0);
+BEGIN
+  IF '' <> ALL (p_filters) THEN
+    v_routes := ARRAY(SELECT DISTINCT unnest({s}.served(f::jsonb)) FROM unnest(p_filters) AS f);
+  END IF;
+  INSERT INTO {s}.waiter AS x (id, until, armed, routes, last_route)
+  VALUES (p_id, v_now + p_for, true, v_routes, v_last)
+  ON CONFLICT (id) DO UPDATE SET until = excluded.until, armed = true, routes = excluded.routes,
+    last_route = excluded.last_route;
+END $$;
+
+-- A backend waits no more; neither do those that were not heard of for an hour.
+CREATE FUNCTION {s}.disarm(p_id uuid) RETURNS void LANGUAGE plpgsql ${SETTINGS} AS $$
+BEGIN
+  DELETE FROM {s}.waiter x WHERE x.id = p_id OR x.until < {s}.now_ms() - 3600000;
+END $$;
+`

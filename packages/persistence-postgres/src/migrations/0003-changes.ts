@@ -1,0 +1,467 @@
+import { ENTRY, INSTANCE, SETTINGS } from './0002-dispatch.ts'
+
+/** Adds up by how many the instances of each status changed. */
+const COUNT = `INSERT INTO {s}.instance_count AS c (shard, status, instances)
+    SELECT pg_backend_pid() & 31, d.status, sum(d.difference) FROM`
+const COUNTED = `GROUP BY d.status HAVING sum(d.difference) <> 0 ORDER BY d.status
+    ON CONFLICT (shard, status) DO UPDATE SET instances = c.instances + excluded.instances`
+
+/** Where a task belongs in the queue that nobody has claimed. */
+const READY = `CASE WHEN o.open THEN o.class END, CASE WHEN o.open THEN o.since END`
+
+/** Never edited once released: a change is a migration of its own. `{s}` is the schema. */
+export const changes: string = `
+-- Makes new instances, with their tasks (t_), results (r_); w: which of the instances, from 1.
+-- The numbers of those that were not made.
+CREATE FUNCTION {s}.create_instances(
+  p_ids text[], p_generations uuid[], p_at bigint[], p_tolerances bigint[], p_definitions text[],
+  p_statuses text[], p_ended bigint[], p_signals text[], p_heads text, p_inputs bytea[], p_finals bytea[],
+  t_w integer[], t_slots integer[], t_tasks text[], t_open boolean[], t_classes bigint[], t_sinces bigint[],
+  t_priorities integer[], t_attempts integer[], t_failers text[], t_inputs text[], t_timers boolean[],
+  r_w integer[], r_tasks text[], r_places bigint[], r_outputs bytea[], p_routes bigint[],
+  OUT now_ms bigint, OUT failed integer[], OUT wake boolean)
+LANGUAGE plpgsql ${SETTINGS} AS $$
+#variable_conflict use_column
+DECLARE
+  v_count integer := cardinality(p_ids);
+  v_keys bigint[];
+  v_made bigint[];
+BEGIN
+  now_ms := {s}.now_ms();
+  v_keys := ARRAY(SELECT nextval('{s}.counter') FROM generate_series(1, v_count));
+  WITH made AS (
+    INSERT INTO {s}.instance (key, generation, created_at, updated_at, ended_at, version, revision,
+      queued_events, has_events, id, definition_hash, status, initial_input, final_output, signals, head)
+    SELECT p_key, generation, at, at, nullif(ended, 0), 1, 1, 0, false, id, definition, status, input, final,
+      nullif(signals, ''), head
+    FROM unnest(v_keys, p_ids, p_generations, p_at, p_tolerances, p_definitions, p_statuses, p_ended,
+      p_signals, string_to_array(p_heads, chr(1)), p_inputs, p_finals)
+      AS w (p_key, id, generation, at, tolerance, definition, status, ended, signals, head, input, final)
+    WHERE abs(at - now_ms) <= tolerance
+    ON CONFLICT (id) DO NOTHING RETURNING key)
+  SELECT array_agg(key) INTO v_made FROM made;
+  IF cardinality(v_made) IS DISTINCT FROM v_count THEN
+    -- Of those that were not made nothing else is written either: their keys become null.
+    v_keys := ARRAY(SELECT CASE WHEN k = ANY (v_made) THEN k END FROM unnest(v_keys) WITH ORDINALITY AS x (k, n) ORDER BY n);
+    failed := ARRAY(SELECT n::integer FROM unnest(v_keys) WITH ORDINALITY AS x (k, n) WHERE k IS NULL);
+  END IF;
+  ${COUNT} (SELECT w.status, 1 AS difference FROM unnest(v_keys, p_statuses) AS w (k, status)
+    WHERE k IS NOT NULL) AS d ${COUNTED};
+  IF cardinality(t_w) > 0 THEN
+    INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
+      priority, attempt, last_failed_worker, input_task_id, timer, deliveries, queue_class, queue_at)
+    SELECT v_keys[o.w], o.slot, p_ids[o.w], o.task, o.open, o.class, o.since, o.priority, o.attempt,
+      o.failer, o.input, o.timer, 0, ${READY}
+    FROM unnest(t_w, t_slots, t_tasks, t_open, t_classes, t_sinces, t_priorities, t_attempts, t_failers,
+      t_inputs, t_timers)
+      AS o (w, slot, task, open, class, since, priority, attempt, failer, input, timer)
+    WHERE v_keys[o.w] IS NOT NULL;
+    wake := {s}.wake(p_routes, now_ms);
+  END IF;
+  IF cardinality(r_w) > 0 THEN
+    INSERT INTO {s}.result (instance_key, task_id, place, output)
+    SELECT v_keys[r.w], r.task, r.place, r.output
+    FROM unnest(r_w, r_tasks, r_places, r_outputs) AS r (w, task, place, output)
+    WHERE v_keys[r.w] IS NOT NULL;
+  END IF;
+END $$;
+
+-- Changes instances that are there still as they were read. Of each (p_): what is compared, what it
+-- becomes. t_: what becomes of its tasks; kinds: 0 removed, 1 another takes its place, 2 new,
+-- 3 moved, 4 only its claim must be held; flags: 1 committed, 2 claimed at once, 4 its claim is
+-- given up. r_: results; places: -1 removed, -2 only what is remembered of the commit.
+-- First row: the numbers of those that were refused, and of those whose next task is their own with
+-- its token; then the other tasks that were claimed.
+CREATE FUNCTION {s}.change_instances(
+  p_ids text[], p_generations uuid[], p_versions bigint[], p_at bigint[], p_tolerances bigint[],
+  p_hold_tasks text[], p_hold_slots integer[], p_hold_workers text[], p_hold_tokens bigint[],
+  p_definitions text[], p_revisions bigint[], p_updated bigint[], p_old_statuses text[], p_statuses text[],
+  p_open boolean[], p_ended boolean[], p_signals text[], p_queued integer[], p_has_events boolean[],
+  p_heads text, p_sets_input boolean[], p_inputs bytea[], p_finals bytea[], p_kinds integer[],
+  t_w integer[], t_kinds integer[], t_flags integer[], t_old_tasks text[], t_old_slots integer[],
+  t_workers text[], t_tokens bigint[], t_slots integer[], t_tasks text[], t_classes bigint[],
+  t_sinces bigint[], t_priorities integer[], t_attempts integer[], t_failers text[], t_inputs text[],
+  t_timers boolean[], t_ttls bigint[],
+  r_w integer[], r_tasks text[], r_places bigint[], r_outputs bytea[], r_workers text[], r_tokens bigint[],
+  p_all_removed integer[], p_toggled integer[], p_signalled integer[], p_unsignalled integer[],
+  e_w integer[], e_signals text[], e_ids text[], e_payloads bytea[], x_w integer[], x_signals text[],
+  n_w integer[], n_own text[], n_slots integer[], n_workers text[], n_marks bigint[], n_ttls bigint[],
+  n_filters text[], p_aging bigint, p_routes bigint[])
+RETURNS TABLE (now_ms bigint, failed integer[], own integer[], own_tokens bigint[], own_deliveries integer[],
+  due text[], wake boolean, n integer, instance_id text, task_id text, entries text, generation uuid,
+  version bigint, definition_hash text, revision bigint, created_at bigint, updated_at bigint,
+  queued_events integer, signals text, head text, initial_input bytea, final_output bytea, input bytea)
+LANGUAGE plpgsql ${SETTINGS} AS $$
+#variable_conflict use_column
+DECLARE
+  v_now bigint := {s}.now_ms();
+  v_count integer := cardinality(p_ids);
+  v_numbers integer[];
+  v_keys bigint[];
+  v_found bigint[];
+  v_all boolean := true;
+  v_has_events boolean;
+  v_expected integer;
+  v_rows integer;
+  v_failed integer[];
+  v_lost_keys bigint[];
+  v_lost_tasks text[];
+  v_own integer[] := '{}';
+  v_own_tokens bigint[] := '{}';
+  v_own_deliveries integer[] := '{}';
+  v_next_ids text[];
+  v_next_tasks text[];
+  v_next_tokens bigint[];
+  v_next_keys bigint[];
+  v_next_slots integer[];
+  v_taken record;
+  v_done boolean[];
+BEGIN
+  WITH changed AS (
+    UPDATE {s}.instance i SET version = i.version + 1, revision = w.revision, updated_at = w.updated,
+      ended_at = CASE WHEN w.ended THEN w.updated END, definition_hash = w.definition, status = w.status,
+      signals = nullif(w.signals, ''), queued_events = w.queued, has_events = i.has_events OR w.has_events,
+      head = w.head, final_output = w.final,
+      initial_input = CASE WHEN w.sets_input THEN w.input ELSE i.initial_input END
+    FROM unnest(p_ids, p_generations, p_versions, p_at, p_tolerances, p_hold_tasks, p_hold_slots,
+      p_hold_workers, p_hold_tokens, p_definitions, p_revisions, p_updated, p_statuses, p_ended, p_signals,
+      p_queued, p_has_events, string_to_array(p_heads, chr(1)), p_sets_input, p_inputs, p_finals)
+      WITH ORDINALITY AS w (id, generation, version, at, tolerance, hold_task, hold_slot, hold_worker,
+      hold_token, definition, revision, updated, status, ended, signals, queued, has_events, head,
+      sets_input, input, final, n)
+    WHERE i.id = w.id AND i.generation = w.generation AND i.version = w.version
+      AND abs(w.at - v_now) <= w.tolerance
+      AND (w.hold_task = '' OR coalesce((SELECT true FROM {s}.task t
+        WHERE t.instance_key = i.key AND t.slot IN (0, w.hold_slot) AND t.task_id = w.hold_task
+          AND t.worker_id = w.hold_worker AND (w.hold_token = 0 OR t.token = w.hold_token) LIMIT 1), false))
+    RETURNING w.n, i.key, i.has_events AND w.ended AS has_events)
+  SELECT array_agg(n::integer), array_agg(key), bool_or(has_events) INTO v_numbers, v_found, v_has_events FROM changed;
+  v_keys := array_fill(NULL::bigint, ARRAY[v_count]);
+  IF v_numbers IS NOT NULL THEN
+    FOR v_rows IN 1..cardinality(v_numbers) LOOP
+      v_keys[v_numbers[v_rows]] := v_found[v_rows];
+    END LOOP;
+  END IF;
+  IF cardinality(v_numbers) IS DISTINCT FROM v_count THEN
+    v_all := false;
+    v_failed := ARRAY(SELECT x.n::integer FROM unnest(v_keys) WITH ORDINALITY AS x (k, n) WHERE k IS NULL);
+    -- Null keys would make reading an element slow; no instance has this one.
+    v_keys := ARRAY(SELECT coalesce(k, 0) FROM unnest(v_keys) WITH ORDINALITY AS x (k, n) ORDER BY x.n);
+    p_kinds := ARRAY(SELECT (count(*) FILTER (WHERE v_keys[o.w] <> 0))::integer FROM generate_series(0, 4) AS kinds (kind)
+      LEFT JOIN unnest(t_w, t_kinds) AS o (w, kind) ON o.kind = kinds.kind GROUP BY kinds.kind ORDER BY kinds.kind);
+  END IF;
+  IF v_numbers IS NULL THEN
+    RETURN QUERY SELECT v_now, v_failed, v_own, v_own_tokens, v_own_deliveries, NULL::text[], false, 0,
+      NULL, NULL, NULL, NULL::uuid, NULL::bigint, NULL, NULL::bigint, NULL::bigint, NULL::bigint, 0, NULL,
+      NULL, NULL::bytea, NULL::bytea, NULL::bytea;
+    RETURN;
+  END IF;
+  IF p_statuses <> p_old_statuses THEN
+    ${COUNT} (
+      SELECT w.status, 1 AS difference FROM unnest(v_keys, p_statuses, p_old_statuses) AS w (k, status, old)
+      WHERE k <> 0 AND w.status <> w.old
+      UNION ALL SELECT w.old, -1 FROM unnest(v_keys, p_statuses, p_old_statuses) AS w (k, status, old)
+      WHERE k <> 0 AND w.status <> w.old) AS d ${COUNTED};
+  END IF;
+
+  -- Tasks. That a claim is held was seen above; a row less than there must be means that it has
+  -- changed hands since: then all is undone, and done again.
+  IF p_kinds[1] > 0 THEN
+    WITH gone AS (
+      DELETE FROM {s}.task t USING unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens)
+        AS o (w, kind, flags, task, slot, worker, token)
+      WHERE o.kind = 0 AND t.instance_key = v_keys[o.w] AND t.slot = o.slot AND t.task_id = o.task
+        AND (o.worker = '' OR t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token))
+      RETURNING t.instance_key, t.task_id, o.flags & 1 = 0 AND t.token IS NOT NULL AS lost)
+    SELECT count(*), array_agg(instance_key) FILTER (WHERE lost), array_agg(task_id) FILTER (WHERE lost)
+    INTO v_rows, v_lost_keys, v_lost_tasks FROM gone;
+    IF v_rows <> p_kinds[1] THEN PERFORM {s}.again(); END IF;
+  END IF;
+  IF p_kinds[2] > 0 THEN
+    IF EXISTS (SELECT 1 FROM unnest(t_kinds, t_flags) AS o (kind, flags) WHERE o.kind = 1 AND o.flags & 1 = 0) THEN
+      SELECT v_lost_keys || array_agg(t.instance_key), v_lost_tasks || array_agg(t.task_id)
+      INTO v_lost_keys, v_lost_tasks
+      FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots) AS o (w, kind, flags, task, slot)
+      JOIN {s}.task t ON t.instance_key = v_keys[o.w] AND t.slot = o.slot AND t.task_id = o.task
+      WHERE o.kind = 1 AND o.flags & 1 = 0 AND t.token IS NOT NULL;
+    END IF;
+    WITH replaced AS (
+      UPDATE {s}.task t SET slot = o.slot, task_id = o.new_task, open = p_open[o.w], ready_class = o.class,
+        available_since = o.since, priority = o.priority, attempt = o.attempt, last_failed_worker = o.failer,
+        input_task_id = o.input, timer = o.timer,
+        queue_class = CASE WHEN NOT p_open[o.w] THEN NULL WHEN NOT o.claims THEN o.class
+          WHEN o.expiry IS NULL THEN NULL ELSE 2 END,
+        queue_at = CASE WHEN NOT p_open[o.w] THEN NULL WHEN NOT o.claims THEN o.since
+          -- Left where it is, if it is early enough: a step then changes no index.
+          WHEN t.queue_class = 2 THEN least(t.queue_at, o.expiry) ELSE o.expiry END,
+        deliveries = CASE WHEN o.claims THEN 1 ELSE 0 END,
+        worker_id = CASE WHEN o.claims THEN o.worker END,
+        token = CASE WHEN o.claims THEN nextval('{s}.counter') END,
+        claimed_at = CASE WHEN o.claims THEN v_now END,
+        expires_at = CASE WHEN o.claims THEN o.expiry END
+      FROM (
+        SELECT x.*, x.flags & 2 = 2 AND p_open[x.w] AND x.since <= v_now AS claims,
+          CASE WHEN x.ttl >= 0 THEN least(v_now + x.ttl, 253402300799999) END AS expiry
+        FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens, t_slots, t_tasks,
+          t_classes, t_sinces, t_priorities, t_attempts, t_failers, t_inputs, t_timers, t_ttls)
+          AS x (w, kind, flags, task, old_slot, worker, token, slot, new_task, class, since, priority,
+          attempt, failer, input, timer, ttl)
+        WHERE x.kind = 1) AS o
+      WHERE t.instance_key = v_keys[o.w] AND t.slot = o.old_slot AND t.task_id = o.task
+        AND (o.worker = '' OR t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token))
+      RETURNING o.w, t.token)
+    SELECT count(*), coalesce(array_agg(w) FILTER (WHERE token IS NOT NULL), '{}'),
+      coalesce(array_agg(token) FILTER (WHERE token IS NOT NULL), '{}')
+    INTO v_rows, v_own, v_own_tokens FROM replaced;
+    IF v_rows <> p_kinds[2] THEN PERFORM {s}.again(); END IF;
+    v_own_deliveries := array_fill(1, ARRAY[cardinality(v_own)]);
+  END IF;
+  IF p_kinds[3] > 0 THEN
+    INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
+      priority, attempt, last_failed_worker, input_task_id, timer, deliveries, queue_class, queue_at)
+    SELECT v_keys[o.w], o.slot, p_ids[o.w], o.task, o.open, o.class, o.since, o.priority, o.attempt,
+      o.failer, o.input, o.timer, 0, ${READY}
+    FROM (SELECT x.*, p_open[x.w] AS open
+      FROM unnest(t_w, t_kinds, t_slots, t_tasks, t_classes, t_sinces, t_priorities, t_attempts, t_failers,
+        t_inputs, t_timers)
+        AS x (w, kind, slot, task, class, since, priority, attempt, failer, input, timer)
+      WHERE x.kind = 2) AS o
+    WHERE v_keys[o.w] <> 0;
+  END IF;
+  IF p_kinds[4] > 0 THEN
+    UPDATE {s}.task t SET slot = o.slot, open = p_open[o.w], ready_class = o.class,
+      available_since = o.since, priority = o.priority, attempt = o.attempt, last_failed_worker = o.failer,
+      input_task_id = o.input, timer = o.timer,
+      worker_id = CASE WHEN o.flags & 4 = 0 THEN t.worker_id END,
+      queue_class = CASE WHEN NOT p_open[o.w] THEN NULL
+        WHEN o.flags & 4 = 4 OR t.worker_id IS NULL THEN o.class
+        WHEN t.expires_at IS NULL THEN NULL ELSE 2 END,
+      queue_at = CASE WHEN NOT p_open[o.w] THEN NULL
+        WHEN o.flags & 4 = 4 OR t.worker_id IS NULL THEN o.since
+        WHEN t.queue_class = 2 THEN t.queue_at ELSE t.expires_at END
+    FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens, t_slots,
+      t_classes, t_sinces, t_priorities, t_attempts, t_failers, t_inputs, t_timers)
+      AS o (w, kind, flags, task, old_slot, worker, token, slot, class, since, priority,
+      attempt, failer, input, timer)
+    WHERE o.kind = 3 AND t.instance_key = v_keys[o.w] AND t.slot = o.old_slot AND t.task_id = o.task
+      AND (o.worker = '' OR t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token));
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    IF v_rows <> p_kinds[4] THEN PERFORM {s}.again(); END IF;
+  END IF;
+  IF p_kinds[5] > 0 THEN
+    SELECT count(*) INTO v_rows FROM unnest(t_w, t_kinds, t_old_tasks, t_old_slots, t_workers, t_tokens)
+      AS o (w, kind, task, slot, worker, token)
+    CROSS JOIN LATERAL (SELECT 1 FROM {s}.task t
+      WHERE t.instance_key = v_keys[o.w] AND t.slot = o.slot AND t.task_id = o.task
+        AND t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token) FOR UPDATE) AS x
+    WHERE o.kind = 4;
+    IF v_rows <> p_kinds[5] THEN PERFORM {s}.again(); END IF;
+  END IF;
+  IF cardinality(p_toggled) > 0 THEN
+    -- An instance that opens or closes: all of its tasks, also those that nothing else was said of.
+    UPDATE {s}.task t SET open = p_open[o.w],
+      queue_class = CASE WHEN NOT p_open[o.w] THEN NULL WHEN t.worker_id IS NULL THEN t.ready_class
+        WHEN t.expires_at IS NULL THEN NULL ELSE 2 END,
+      queue_at = CASE WHEN NOT p_open[o.w] THEN NULL WHEN t.worker_id IS NULL THEN t.available_since
+        ELSE t.expires_at END
+    FROM unnest(p_toggled) AS o (w)
+    WHERE t.instance_key = v_keys[o.w] AND t.slot < 2147483647 AND t.open <> p_open[o.w];
+  END IF;
+  IF cardinality(p_signalled) > 0 THEN
+    UPDATE {s}.task t SET queue_at = 0 FROM unnest(p_signalled) AS o (w)
+    WHERE t.instance_key = v_keys[o.w] AND t.slot = 2147483647;
+    INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
+      priority, attempt, timer, deliveries, queue_class, queue_at)
+    SELECT v_keys[o.w], 2147483647, p_ids[o.w], '', false, 1, 0, 0, 0, false, 0, 1, 0
+    FROM unnest(p_signalled) AS o (w)
+    WHERE v_keys[o.w] <> 0 AND NOT EXISTS (SELECT 1 FROM {s}.task t
+      WHERE t.instance_key = v_keys[o.w] AND t.slot = 2147483647);
+  END IF;
+  IF cardinality(p_unsignalled) > 0 THEN
+    DELETE FROM {s}.task t USING unnest(p_unsignalled) AS o (w)
+    WHERE t.instance_key = v_keys[o.w] AND t.slot = 2147483647;
+  END IF;
+
+  -- Events.
+  IF v_has_events THEN
+    DELETE FROM {s}.event e USING unnest(v_keys, p_ended) AS w (k, ended)
+    WHERE w.ended AND e.instance_key = w.k;
+  END IF;
+  IF cardinality(x_w) > 0 THEN
+    FOR v_taken IN SELECT v_keys[x.w] AS key, x.signal FROM unnest(x_w, x_signals) AS x (w, signal)
+      WHERE v_keys[x.w] <> 0
+    LOOP
+      PERFORM {s}.pop_event(v_taken.key, v_taken.signal);
+    END LOOP;
+  END IF;
+  IF cardinality(e_w) > 0 THEN
+    INSERT INTO {s}.event (id, instance_key, signal_name, event_id, payload)
+    SELECT nextval('{s}.counter'), v_keys[e.w], e.signal, e.id, e.payload
+    FROM unnest(e_w, e_signals, e_ids, e_payloads) AS e (w, signal, id, payload)
+    WHERE v_keys[e.w] <> 0;
+  END IF;
+
+  -- What comes next.
+  IF cardinality(n_w) > 0 THEN
+    v_next_ids := array_fill(NULL::text, ARRAY[v_count]);
+    v_next_tasks := v_next_ids;
+    v_next_tokens := array_fill(NULL::bigint, ARRAY[v_count]);
+    v_next_keys := v_next_tokens;
+    v_next_slots := array_fill(NULL::integer, ARRAY[v_count]);
+    v_done := array_fill(false, ARRAY[v_count]);
+    FOR v_rows IN 1..cardinality(v_own) LOOP
+      v_done[v_own[v_rows]] := true;
+      v_next_tokens[v_own[v_rows]] := v_own_tokens[v_rows];
+    END LOOP;
+    FOR v_rows IN 1..cardinality(n_w) LOOP
+      CONTINUE WHEN v_keys[n_w[v_rows]] = 0;
+      IF v_done[n_w[v_rows]] THEN
+        v_next_ids[n_w[v_rows]] := p_ids[n_w[v_rows]];
+        v_next_tasks[n_w[v_rows]] := n_own[v_rows];
+        CONTINUE;
+      END IF;
+      IF n_own[v_rows] <> '' AND p_open[n_w[v_rows]] THEN
+        UPDATE {s}.task t SET worker_id = n_workers[v_rows], token = nextval('{s}.counter'),
+          claimed_at = v_now, expires_at = CASE WHEN n_ttls[v_rows] >= 0 THEN least(v_now + n_ttls[v_rows], 253402300799999) END,
+          queue_class = CASE WHEN n_ttls[v_rows] >= 0 THEN 2 END,
+          queue_at = CASE WHEN n_ttls[v_rows] >= 0 THEN least(v_now + n_ttls[v_rows], 253402300799999) END,
+          deliveries = t.deliveries + 1
+        WHERE t.instance_key = v_keys[n_w[v_rows]] AND t.slot = n_slots[v_rows] AND t.task_id = n_own[v_rows]
+          AND t.available_since <= v_now AND (t.worker_id IS NULL OR t.expires_at <= v_now)
+        RETURNING t.token, t.deliveries INTO v_taken;
+        IF FOUND THEN
+          v_own := v_own || n_w[v_rows];
+          v_own_tokens := v_own_tokens || v_taken.token;
+          v_own_deliveries := v_own_deliveries || v_taken.deliveries;
+          v_next_ids[n_w[v_rows]] := p_ids[n_w[v_rows]];
+          v_next_tasks[n_w[v_rows]] := n_own[v_rows];
+          v_next_tokens[n_w[v_rows]] := v_taken.token;
+          CONTINUE;
+        END IF;
+      END IF;
+      SELECT * INTO v_taken FROM {s}.take(n_workers[v_rows], n_marks[v_rows], n_ttls[v_rows], 1,
+        n_filters[v_rows], p_aging, v_now);
+      IF FOUND THEN
+        v_next_ids[n_w[v_rows]] := v_taken.instance_id;
+        v_next_tasks[n_w[v_rows]] := v_taken.task_id;
+        v_next_tokens[n_w[v_rows]] := v_taken.token;
+        v_next_keys[n_w[v_rows]] := v_taken.instance_key;
+        v_next_slots[n_w[v_rows]] := v_taken.slot;
+      END IF;
+    END LOOP;
+  END IF;
+
+  -- Results, and what is remembered of commits.
+  IF v_lost_keys IS NOT NULL THEN
+    UPDATE {s}.result r SET token = NULL, worker_id = NULL
+    FROM unnest(v_lost_keys, v_lost_tasks) AS l (key, task)
+    WHERE r.instance_key = l.key AND r.task_id = l.task AND r.token IS NOT NULL;
+  END IF;
+  IF cardinality(p_all_removed) > 0 THEN
+    UPDATE {s}.result r SET output = NULL, place = NULL FROM unnest(p_all_removed) AS o (w)
+    WHERE r.instance_key = v_keys[o.w] AND r.token IS NOT NULL;
+    DELETE FROM {s}.result r USING unnest(p_all_removed) AS o (w)
+    WHERE r.instance_key = v_keys[o.w] AND r.token IS NULL;
+  END IF;
+  IF -1 = ANY (r_places) THEN
+    UPDATE {s}.result r SET output = NULL, place = NULL FROM unnest(r_w, r_tasks, r_places) AS o (w, task, place)
+    WHERE o.place = -1 AND r.instance_key = v_keys[o.w] AND r.task_id = o.task;
+  END IF;
+  IF cardinality(r_w) > 0 THEN
+    INSERT INTO {s}.result AS r (instance_key, task_id, place, output, worker_id, token, revision, status,
+      next_instance_id, next_task_id, next_token)
+    SELECT v_keys[o.w], o.task, CASE WHEN o.place >= 0 THEN o.place END, o.output, nullif(o.worker, ''),
+      nullif(o.token, 0), CASE WHEN o.token > 0 THEN p_revisions[o.w] END,
+      CASE WHEN o.token > 0 THEN p_statuses[o.w] END, v_next_ids[o.w], v_next_tasks[o.w], v_next_tokens[o.w]
+    FROM unnest(r_w, r_tasks, r_places, r_outputs, r_workers, r_tokens)
+      AS o (w, task, place, output, worker, token)
+    WHERE o.place <> -1 AND v_keys[o.w] <> 0
+    ON CONFLICT (instance_key, task_id) DO UPDATE SET
+      place = CASE WHEN excluded.place IS NULL THEN r.place ELSE excluded.place END,
+      output = CASE WHEN excluded.place IS NULL THEN r.output ELSE excluded.output END,
+      worker_id = CASE WHEN excluded.token IS NULL THEN r.worker_id ELSE excluded.worker_id END,
+      token = CASE WHEN excluded.token IS NULL THEN r.token ELSE excluded.token END,
+      revision = CASE WHEN excluded.token IS NULL THEN r.revision ELSE excluded.revision END,
+      status = CASE WHEN excluded.token IS NULL THEN r.status ELSE excluded.status END,
+      next_instance_id = CASE WHEN excluded.token IS NULL THEN r.next_instance_id ELSE excluded.next_instance_id END,
+      next_task_id = CASE WHEN excluded.token IS NULL THEN r.next_task_id ELSE excluded.next_task_id END,
+      next_token = CASE WHEN excluded.token IS NULL THEN r.next_token ELSE excluded.next_token END;
+  END IF;
+
+  now_ms := v_now;
+  failed := v_failed;
+  own := v_own;
+  own_tokens := v_own_tokens;
+  own_deliveries := v_own_deliveries;
+  IF cardinality(n_w) > 0 THEN due := {s}.due_instances(v_now); END IF;
+  wake := cardinality(p_routes) > 0 AND {s}.wake(p_routes, v_now);
+  RETURN NEXT;
+  IF v_next_keys IS NOT NULL THEN
+    RETURN QUERY
+      SELECT NULL::bigint, NULL::integer[], NULL::integer[], NULL::bigint[], NULL::integer[], NULL::text[],
+        NULL::boolean, f.n::integer, t.instance_id, t.task_id,
+        CASE WHEN t.slot = 0 THEN json_build_array(${ENTRY})::text ELSE {s}.entries(i.key) END,
+        ${INSTANCE}, r.output
+      FROM unnest(v_next_keys, v_next_slots, v_next_tasks) WITH ORDINALITY AS f (key, slot, task, n)
+      JOIN {s}.task t ON t.instance_key = f.key AND t.slot = f.slot AND t.task_id = f.task
+      JOIN {s}.instance i ON i.id = t.instance_id AND i.key = t.instance_key
+      LEFT JOIN {s}.result r ON r.instance_key = t.instance_key AND r.task_id = t.input_task_id
+      WHERE f.key IS NOT NULL;
+  END IF;
+END $$;
+
+CREATE FUNCTION {s}.again() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'a claim has changed hands meanwhile' USING ERRCODE = 'serialization_failure';
+END $$;
+
+-- Takes the oldest event of a signal away; an id that it had stays known.
+CREATE FUNCTION {s}.pop_event(p_key bigint, p_signal text, OUT payload bytea) LANGUAGE plpgsql AS $$
+DECLARE
+  v_id bigint;
+  v_event_id text;
+BEGIN
+  SELECT e.id, e.event_id, e.payload INTO v_id, v_event_id, payload FROM {s}.event e
+  WHERE e.instance_key = p_key AND e.signal_name = p_signal AND e.payload IS NOT NULL
+  ORDER BY e.id LIMIT 1;
+  IF v_event_id IS NULL THEN
+    DELETE FROM {s}.event e WHERE e.instance_key = p_key AND e.signal_name = p_signal AND e.id = v_id;
+  ELSE
+    UPDATE {s}.event e SET payload = NULL
+    WHERE e.instance_key = p_key AND e.signal_name = p_signal AND e.id = v_id;
+  END IF;
+END $$;
+
+-- The oldest event of a signal, taken, with a version of the instance of its own.
+CREATE FUNCTION {s}.take_event(p_id text, p_signal text, OUT payload bytea)
+LANGUAGE plpgsql ${SETTINGS} AS $$
+DECLARE
+  v_key bigint;
+BEGIN
+  SELECT i.key INTO v_key FROM {s}.instance i WHERE i.id = p_id AND i.queued_events > 0 FOR UPDATE;
+  IF NOT FOUND THEN RETURN; END IF;
+  payload := {s}.pop_event(v_key, p_signal);
+  IF payload IS NULL THEN RETURN; END IF;
+  UPDATE {s}.instance i SET version = i.version + 1, queued_events = i.queued_events - 1 WHERE i.id = p_id;
+END $$;
+
+-- Deletes instances by their ids; those that were there.
+CREATE FUNCTION {s}.delete_instances(p_ids text[], p_ended_before bigint, OUT deleted integer)
+LANGUAGE plpgsql ${SETTINGS} AS $$
+DECLARE
+  v_keys bigint[];
+  v_statuses text[];
+BEGIN
+  WITH gone AS (
+    DELETE FROM {s}.instance i USING (SELECT x.id FROM unnest(p_ids) AS x (id) ORDER BY x.id) AS d
+    WHERE i.id = d.id AND (p_ended_before IS NULL OR i.ended_at < p_ended_before)
+    RETURNING i.key, i.status)
+  SELECT array_agg(g.key), array_agg(g.status) INTO v_keys, v_statuses FROM gone g;
+  deleted := coalesce(cardinality(v_keys), 0);
+  IF deleted = 0 THEN RETURN; END IF;
+  DELETE FROM {s}.task t USING unnest(v_keys) AS d (key) WHERE t.instance_key = d.key;
+  DELETE FROM {s}.result r USING unnest(v_keys) AS d (key) WHERE r.instance_key = d.key;
+  DELETE FROM {s}.event e USING unnest(v_keys) AS d (key) WHERE e.instance_key = d.key;
+  ${COUNT} (SELECT s.status, -1 AS difference FROM unnest(v_statuses) AS s (status)) AS d ${COUNTED};
+END $$;
+`

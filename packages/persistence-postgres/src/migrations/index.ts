@@ -1,0 +1,17 @@
+import { tables } from './0001-tables.ts'
+import { dispatch } from './0002-dispatch.ts'
+import { changes } from './0003-changes.ts'
+
+/** A step of the schema. */
+export interface Migration {
+  readonly name: string
+  /** Statements, with `{s}` for the schema, quoted, and `{c}` for the channel. */
+  readonly sql: string
+}
+
+/** In order; the version of a schema is how many of these it has had. */
+export const MIGRATIONS: readonly Migration[] = [
+  { name: '0001-tables', sql: tables },
+  { name: '0002-dispatch', sql: dispatch },
+  { name: '0003-changes', sql: changes },
+]

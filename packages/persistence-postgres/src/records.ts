@@ -1,0 +1,165 @@
+import type { SnapshotHead, TaskResult } from '@sayiir/persistence-core'
+import {
+  type DispatchEntry,
+  decodeHead,
+  type HeldClaim,
+  positionOf,
+  type StoredInstance,
+  TIMER_TASK_ID,
+} from '@sayiir/persistence-core/adapter'
+import type { Row } from './client.ts'
+
+/** Columns of an instance, in the order of `toInstance`; `i` is its row. */
+export const INSTANCE_COLUMNS: string = `i.generation, i.version, i.definition_hash, i.revision,
+  i.created_at, i.updated_at, i.queued_events, i.signals, i.head, i.initial_input, i.final_output`
+
+/** The slot of the control signals. */
+const NO_TASK = 2_147_483_647
+const CLASSES_OF_ROUTE = 2 ** 27
+
+/** A dispatch entry as the database puts it. */
+type EntryRecord = readonly [
+  taskId: string,
+  priority: number,
+  attempt: number,
+  lastFailedWorker: string | null,
+  availableSince: number,
+  inputTaskId: string | null,
+  deliveries: number,
+  timer: boolean,
+  workerId: string | null,
+  token: number | null,
+  claimedAt: number | null,
+  expiresAt: number | null,
+]
+
+/** A column's text. */
+export function text(row: Row, column: number): string {
+  return row[column]?.toString('utf8') ?? ''
+}
+
+/** A column's text, or null. */
+export function textOrNull(row: Row, column: number): string | null {
+  return row[column]?.toString('utf8') ?? null
+}
+
+/** A column's number. */
+export function number(row: Row, column: number): number {
+  return Number(row[column]?.toString('latin1') ?? 0)
+}
+
+/** A column's bytes, in memory of their own. */
+export function bytes(row: Row, column: number): Uint8Array | null {
+  const hex = row[column]
+  if (hex === null || hex === undefined) return null
+  const copy = new Uint8Array((hex.byteLength - 2) / 2)
+  Buffer.from(copy.buffer).write(hex.toString('latin1', 2), 'hex')
+  return copy
+}
+
+/** A column's JSON. */
+export function json<T>(row: Row, column: number): T | null {
+  const value = row[column]
+  return value === null || value === undefined ? null : (JSON.parse(value.toString('utf8')) as T)
+}
+
+/**
+ * An instance.
+ *
+ * @param entries The column of its dispatch entries.
+ * @param first The column of its generation, which the others follow.
+ */
+export function toInstance(
+  row: Row,
+  instanceId: string,
+  entries: number,
+  first: number,
+): StoredInstance {
+  const head = decodeHead(text(row, first + 8), {
+    instanceId,
+    definitionHash: text(row, first + 2),
+    revision: number(row, first + 3),
+    createdAt: number(row, first + 4),
+    updatedAt: number(row, first + 5),
+    initialInput: bytes(row, first + 9),
+    finalOutput: bytes(row, first + 10),
+  })
+  const signals = json<Pick<StoredInstance, 'cancel' | 'pause'>>(row, first + 7)
+  return {
+    generation: text(row, first),
+    version: number(row, first + 1),
+    head,
+    entries: (json<EntryRecord[]>(row, entries) ?? []).map((record) => toEntry(head, record)),
+    cancel: signals?.cancel ?? null,
+    pause: signals?.pause ?? null,
+    queuedEvents: number(row, first + 6),
+  }
+}
+
+/** An output, and the task that it is of. */
+export function toResult(row: Row, task: number, output: number): TaskResult {
+  return { taskId: text(row, task), output: bytes(row, output) ?? new Uint8Array(0) }
+}
+
+function toEntry(head: SnapshotHead, record: EntryRecord): DispatchEntry {
+  const [taskId, priority, attempt, lastFailedWorker, availableSince, inputTaskId] = record
+  const [, , , , , , deliveries, timer] = record
+  return {
+    taskId,
+    priority,
+    tags: tagsOf(head, taskId),
+    attempt,
+    lastFailedWorker,
+    availableSince,
+    inputTaskId,
+    deliveries,
+    timer,
+    claim: toClaim(record),
+  }
+}
+
+function toClaim(record: EntryRecord): HeldClaim | null {
+  const [, , , , , , , , workerId, token, claimedAt, expiresAt] = record
+  if (workerId === null || token === null || claimedAt === null) return null
+  return { workerId, token, claimedAt, expiresAt }
+}
+
+function tagsOf(head: SnapshotHead, taskId: string): readonly string[] {
+  const position = positionOf(head)
+  if (position?.kind !== 'at-fork') return head.tags
+  return position.pendingTasks.find((task) => task.taskId === taskId)?.tags ?? []
+}
+
+/** Where among an instance's rows a task is: 0 where it is the only one. */
+export function slotOf(head: SnapshotHead, taskId: string): number {
+  return positionOf(head)?.kind === 'at-fork' ? forkSlot(taskId) : 0
+}
+
+/** Where a task is that is of a fork. */
+export function forkSlot(taskId: string): number {
+  return (hash(taskId) % (NO_TASK - 1)) + 1
+}
+
+/** The class of the queue that an entry is in when it is ready. */
+export function classOf(route: number, entry: DispatchEntry): number {
+  if (entry.taskId === TIMER_TASK_ID) return 0
+  const { priority, lastFailedWorker } = entry
+  const mark = lastFailedWorker === null ? 0 : markOf(lastFailedWorker)
+  return route * CLASSES_OF_ROUTE + priority * 2 ** 24 + mark
+}
+
+/** Tells workers apart in a class. Should two have the same, one's failed tasks come last for the other too. */
+export function markOf(workerId: string): number {
+  return (hash(workerId) & 0xffffff) || 1
+}
+
+/** FNV-1a, with the finalizer of MurmurHash3. */
+function hash(value: string): number {
+  let h = 0x811c9dc5
+  for (let index = 0; index < value.length; index += 1) {
+    h = Math.imul(h ^ value.charCodeAt(index), 0x01000193)
+  }
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}

@@ -1,0 +1,153 @@
+import type { ClaimTaskParams, TaskClaimRef } from '@sayiir/persistence-core'
+import {
+  CallQueue,
+  type ClaimedEntry,
+  type ClaimRequest,
+  type Dispatched,
+  type FoundTask,
+  type HeldClaim,
+  type OptimisticStore,
+  type WorkRequest,
+} from '@sayiir/persistence-core/adapter'
+import { toClaimedEntry } from './change-batch.ts'
+import type { Client, Row } from './client.ts'
+import { filterText } from './filter.ts'
+import { plain, texts } from './literals.ts'
+import { bytes, forkSlot, json, markOf, number, text, toInstance } from './records.ts'
+
+const AVAILABLE = `SELECT now_ms, array_to_json(due), instance_id, task_id, entries, input, generation,
+  version, definition_hash, revision, created_at, updated_at, queued_events, signals, head,
+  initial_input, final_output
+  FROM {s}.available($1::text, $2::text::bigint, $3::text::bigint, $4::text::integer, $5::text, $6::text::bigint)`
+
+const CLAIM = `SELECT outcome, task_entries, generation, version, definition_hash, revision, created_at,
+  updated_at, queued_events, signals, head, initial_input, final_output
+  FROM {s}.claim_task($1::text, $2::text, $3::text::integer, $4::text, $5::text::bigint)`
+
+const CHANGE = `SELECT n, token, claimed_at, expires_at FROM {s}.change_claims($1::text::text[],
+  $2::text::text[], $3::text::integer[], $4::text::text[], $5::text::bigint[], $6::text::integer[],
+  $7::text::bigint[])`
+
+type ClaimChange = Parameters<OptimisticStore['changeClaim']>[1]
+
+interface ChangeCall {
+  readonly ref: TaskClaimRef
+  readonly change: ClaimChange
+}
+
+const KINDS = { release: 0, extend: 1, renew: 2 } as const
+/** In place of how long a claim lasts: none is made. */
+const FIND = -2
+const FOR_EVER = -1
+const MAX_CHANGES = 500
+
+/** Claims: made, changed, looked for. */
+export class ClaimStore {
+  readonly #client: Client
+  readonly #agingIntervalMs: number
+  readonly #changes: CallQueue<ChangeCall, HeldClaim | null>
+
+  constructor(client: Client, agingIntervalMs: number) {
+    this.#client = client
+    this.#agingIntervalMs = agingIntervalMs
+    this.#changes = new CallQueue({
+      maxCalls: MAX_CHANGES,
+      maxBytes: Number.POSITIVE_INFINITY,
+      maxInFlight: 2,
+      sizeOf: () => 1,
+      send: (calls) => this.#change(calls),
+    })
+  }
+
+  async claimTask({
+    instanceId,
+    taskId,
+    workerId,
+    ttlMs,
+  }: ClaimTaskParams): ReturnType<OptimisticStore['claimTask']> {
+    const [row = []] = await this.#client.query(CLAIM, [
+      ...[instanceId, taskId, String(forkSlot(taskId)), workerId],
+      String(ttlMs ?? FOR_EVER),
+    ])
+    const outcome = text(row, 0)
+    if (outcome !== 'claimed') return { outcome: outcome as 'missing' | 'unavailable' | 'timer' }
+    const stored = toInstance(row, instanceId, 1, 2)
+    const claim = stored.entries.find((entry) => entry.taskId === taskId)?.claim
+    return claim == null ? { outcome: 'unavailable' } : { outcome, claim, stored }
+  }
+
+  async claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
+    return this.#available(request, request.ttlMs ?? FOR_EVER, (row) => toClaimedEntry(row, 2))
+  }
+
+  async findAvailable(request: WorkRequest): Promise<Dispatched<FoundTask>> {
+    return this.#available(request, FIND, toFoundTask)
+  }
+
+  changeClaim(ref: TaskClaimRef, change: ClaimChange): Promise<HeldClaim | null> {
+    return this.#changes.call({ ref, change })
+  }
+
+  async #available<T>(
+    { filter, workerId, limit }: WorkRequest,
+    ttlMs: number,
+    toTask: (row: Row) => T | null,
+  ): Promise<{ now: number; tasks: T[]; due: string[] }> {
+    const [first = [], ...rows] = await this.#client.query(AVAILABLE, [
+      workerId,
+      String(markOf(workerId)),
+      String(ttlMs),
+      String(limit),
+      filterText(filter),
+      String(this.#agingIntervalMs),
+    ])
+    return {
+      now: number(first, 0),
+      tasks: rows.map(toTask).filter((task) => task !== null),
+      due: json<string[]>(first, 1) ?? [],
+    }
+  }
+
+  async #change(calls: readonly ChangeCall[]): Promise<(HeldClaim | null)[]> {
+    const sorted = calls.map((call, index) => ({ ...call, index }))
+    // Always in the same order, so that two processes never wait for each other.
+    sorted.sort(({ ref: a }, { ref: b }) => compare(a.instanceId, b.instanceId) || compare(a.taskId, b.taskId))
+    const refs = sorted.map(({ ref }) => ref)
+    const rows = await this.#client.query(CHANGE, [
+      texts(refs.map(({ instanceId }) => instanceId)),
+      texts(refs.map(({ taskId }) => taskId)),
+      plain(refs.map(({ taskId }) => forkSlot(taskId))),
+      texts(refs.map(({ workerId }) => workerId)),
+      plain(refs.map(({ token }) => token ?? 0)),
+      plain(sorted.map(({ change }) => KINDS[change.kind])),
+      plain(sorted.map(({ change }) => (change.kind === 'release' ? 0 : change.ms))),
+    ])
+    const claims: (HeldClaim | null)[] = calls.map(() => null)
+    for (const row of rows) {
+      const call = sorted[number(row, 0) - 1]
+      if (call === undefined) continue
+      claims[call.index] = {
+        workerId: call.ref.workerId,
+        token: number(row, 1),
+        claimedAt: number(row, 2),
+        expiresAt: row[3] === null ? null : number(row, 3),
+      }
+    }
+    return claims
+  }
+}
+
+function toFoundTask(row: Row): FoundTask {
+  const instanceId = text(row, 2)
+  const input = bytes(row, 5)
+  return {
+    instanceId,
+    taskId: text(row, 3),
+    stored: toInstance(row, instanceId, 4, 6),
+    ...(input === null ? undefined : { input }),
+  }
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

@@ -1,0 +1,3 @@
+import { serviceSetup } from '@sayiir/services/vitest'
+
+export default serviceSetup('postgres')
