@@ -4,15 +4,16 @@ import {
   isEnded,
   isOpen,
   later,
+  type StoredInstance,
   type WriteResult,
 } from '@sayiir/persistence-core/adapter'
 import type { Client, Row } from './client.ts'
 import { encodeStored, finalOutputOf, signalsOf } from './encode.ts'
+import { filterText } from './filter.ts'
 import { flags, jsonTexts, payloads, plain, texts } from './literals.ts'
 import { bytes, classOf, json, markOf, number, slotOf, text, toInstance } from './records.ts'
 import type { Routes } from './routes.ts'
 import { holdSlot, offered, type TaskChange, taskChanges } from './task-changes.ts'
-import { filterText } from './filter.ts'
 
 /** What a write leaves out of the text array that it is put in. */
 const NOTHING = ''
@@ -147,10 +148,13 @@ function taskParameters(tasks: readonly Change[]): Parameter[] {
     ['bigint[]', plain(tasks.map(({ token }) => token))],
     ['integer[]', plain(tasks.map(({ slot }) => slot))],
     ['text[]', texts(tasks.map(({ entry }) => entry?.taskId ?? NOTHING))],
-    ['bigint[]', plain(tasks.map(({ entry, route }) => (entry === null ? 0 : classOf(route, entry))))],
+    [
+      'bigint[]',
+      plain(tasks.map(({ entry, route }) => (entry === null ? 0 : classOf(route, entry)))),
+    ],
     ['bigint[]', plain(tasks.map(({ entry }) => entry?.availableSince ?? 0))],
     ['integer[]', plain(tasks.map(({ entry }) => entry?.priority ?? 0))],
-    ['integer[]', plain(tasks.map(({ entry }) => entry?.attempt ?? 0))],
+    ['bigint[]', plain(tasks.map(({ entry }) => entry?.attempt ?? 0))],
     ['text[]', texts(tasks.map(({ entry }) => entry?.lastFailedWorker ?? null))],
     ['text[]', texts(tasks.map(({ entry }) => entry?.inputTaskId ?? null))],
     ['boolean[]', flags(tasks.map(({ entry }) => entry?.timer ?? false))],
@@ -209,7 +213,10 @@ function sideParameters(writes: readonly InstanceWrite[]): Parameter[] {
   )
   return [
     ['integer[]', which(({ removedResults }) => removedResults === 'all')],
-    ['integer[]', which(({ before, after }) => before !== null && isOpen(before) !== isOpen(after))],
+    [
+      'integer[]',
+      which(({ before, after }) => before !== null && isOpen(before) !== isOpen(after)),
+    ],
     ['integer[]', which(hasSignals)],
     ['integer[]', which((write) => hadSignals(write) && !hasSignals(write))],
     ['integer[]', plain(events.map(({ w }) => w))],
@@ -228,7 +235,10 @@ function nextParameters(writes: readonly InstanceWrite[]): Parameter[] {
   return [
     ['integer[]', plain(next.map(({ w }) => w))],
     ['text[]', texts(next.map(({ own }) => own ?? NOTHING))],
-    ['integer[]', plain(next.map(({ own, after }) => (own === null ? 0 : slotOf(after.head, own))))],
+    [
+      'integer[]',
+      plain(next.map(({ own, after }) => (own === null ? 0 : slotOf(after.head, own)))),
+    ],
     ['text[]', texts(next.map(({ request }) => request.workerId))],
     ['bigint[]', plain(next.map(({ request }) => markOf(request.workerId)))],
     ['bigint[]', plain(next.map(({ request }) => request.ttlMs ?? -1))],
@@ -280,10 +290,13 @@ function toResults(
 }
 
 /** A claimed task; `first` is the column of its instance's id, which the others follow. */
-export function toClaimedEntry(row: Row, first: number): ClaimedEntry | null {
-  const instanceId = text(row, first)
+export function toClaimedEntry(
+  row: Row,
+  first: number,
+  stored: StoredInstance = toInstance(row, text(row, first), first + 2, first + 4),
+): ClaimedEntry | null {
+  const { instanceId } = stored.head
   const taskId = text(row, first + 1)
-  const stored = toInstance(row, instanceId, first + 2, first + 4)
   const entry = stored.entries.find((one) => one.taskId === taskId)
   if (entry?.claim == null) return null
   const input = bytes(row, first + 3)

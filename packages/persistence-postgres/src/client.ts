@@ -35,7 +35,11 @@ export class Client {
   readonly #statements = new Map<string, string>()
 
   /** @param reopen Makes another client; null where it is the caller's own. */
-  constructor(client: PostgresClient, options: ClientOptions, reopen: (() => PostgresClient) | null) {
+  constructor(
+    client: PostgresClient,
+    options: ClientOptions,
+    reopen: (() => PostgresClient) | null,
+  ) {
     this.#client = client
     this.#reopen = reopen
     this.schema = `"${options.schema}"`

@@ -1,4 +1,9 @@
-import { type InstanceWrite, isEnded, isOpen, type WriteResult } from '@sayiir/persistence-core/adapter'
+import {
+  type InstanceWrite,
+  isEnded,
+  isOpen,
+  type WriteResult,
+} from '@sayiir/persistence-core/adapter'
 import type { Client } from './client.ts'
 import { encodeStored, finalOutputOf, signalsOf } from './encode.ts'
 import { flags, jsonTexts, payloads, plain, texts } from './literals.ts'
@@ -10,7 +15,7 @@ const CREATE = `SELECT now_ms, array_to_json(failed) FROM {s}.create_instances(
   $6::text::text[], $7::text::bigint[], $8::text::text[], $9::text, $10::text::bytea[],
   $11::text::bytea[], $12::text::integer[], $13::text::integer[], $14::text::text[],
   $15::text::boolean[], $16::text::bigint[], $17::text::bigint[], $18::text::integer[],
-  $19::text::integer[], $20::text::text[], $21::text::text[], $22::text::boolean[],
+  $19::text::bigint[], $20::text::text[], $21::text::text[], $22::text::boolean[],
   $23::text::integer[], $24::text::text[], $25::text::bigint[], $26::text::bytea[],
   $27::text::bigint[])`
 

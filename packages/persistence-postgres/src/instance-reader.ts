@@ -39,7 +39,7 @@ const READ_OUTPUTS = `SELECT NULL::text, NULL::bytea FROM {s}.instance i WHERE i
 const READ_COMMIT = `SELECT r.worker_id, r.token, r.revision, r.status, r.next_instance_id, r.next_task_id, r.next_token
   FROM {s}.instance i JOIN {s}.result r ON r.instance_key = i.key AND r.task_id = $2::text
   WHERE i.id = $1::text AND r.token IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {s}.task t
-    WHERE t.instance_key = i.key AND t.task_id = r.task_id AND t.token > r.token)`
+    WHERE t.instance_key = i.key AND t.task_id = r.task_id AND t.token > greatest(r.token, r.next_token))`
 
 const LIST_COLUMNS = 'id, definition_hash, status, revision, created_at, updated_at'
 
@@ -103,7 +103,8 @@ export class InstanceReader {
       token: number(row, 1),
       revision: number(row, 2),
       status: text(row, 3) as InstanceStatus,
-      next: next === null ? null : { instanceId: next, taskId: text(row, 5), token: number(row, 6) },
+      next:
+        next === null ? null : { instanceId: next, taskId: text(row, 5), token: number(row, 6) },
     }
   }
 

@@ -75,7 +75,10 @@ async function sendInOrder(writes: readonly InstanceWrite[], send: Send): Promis
 }
 
 /** What is wrong with one write does not fail the others. */
-async function sendApart(writes: readonly InstanceWrite[], send: Send): Promise<readonly Outcome[]> {
+async function sendApart(
+  writes: readonly InstanceWrite[],
+  send: Send,
+): Promise<readonly Outcome[]> {
   try {
     return await send(writes)
   } catch (failure) {

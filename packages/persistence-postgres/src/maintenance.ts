@@ -1,4 +1,9 @@
-import type { BackendStats, InstanceStatus, PruneParams, PruneResult } from '@sayiir/persistence-core'
+import type {
+  BackendStats,
+  InstanceStatus,
+  PruneParams,
+  PruneResult,
+} from '@sayiir/persistence-core'
 import type { Client } from './client.ts'
 import { texts } from './literals.ts'
 import { number, text } from './records.ts'

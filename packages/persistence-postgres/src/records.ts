@@ -150,7 +150,7 @@ export function classOf(route: number, entry: DispatchEntry): number {
 
 /** Tells workers apart in a class. Should two have the same, one's failed tasks come last for the other too. */
 export function markOf(workerId: string): number {
-  return (hash(workerId) & 0xffffff) || 1
+  return hash(workerId) & 0xffffff || 1
 }
 
 /** FNV-1a, with the finalizer of MurmurHash3. */

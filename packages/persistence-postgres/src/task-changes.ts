@@ -3,9 +3,9 @@ import { isOpen, TIMER_TASK_ID } from '@sayiir/persistence-core/adapter'
 import { forkSlot, slotOf } from './records.ts'
 
 /** What becomes of a task's row; see `change_instances`. */
-export const KIND = { removed: 0, replaced: 1, added: 2, moved: 3, checked: 4 } as const
+const KIND = { removed: 0, replaced: 1, added: 2, moved: 3, checked: 4 } as const
 /** More of it. */
-export const FLAG = { committed: 1, claimed: 2, released: 4 } as const
+const FLAG = { committed: 1, claimed: 2, released: 4 } as const
 
 /** A task's row that changes. */
 export interface TaskChange {
@@ -28,8 +28,7 @@ export interface TaskChange {
 export function taskChanges(write: InstanceWrite): TaskChange[] {
   const { before, after, entries, holds, commit, claimNext } = write
   const changes: TaskChange[] = []
-  const oldSlot = (taskId: string): number =>
-    before === null ? 0 : slotOf(before.head, taskId)
+  const oldSlot = (taskId: string): number => (before === null ? 0 : slotOf(before.head, taskId))
   const old = (taskId: string): Pick<TaskChange, 'oldTask' | 'oldSlot' | 'worker' | 'token'> => {
     const isHeld = holds?.taskId === taskId
     return {

@@ -7,6 +7,7 @@ import {
   type FoundTask,
   type HeldClaim,
   type OptimisticStore,
+  type StoredInstance,
   type WorkRequest,
 } from '@sayiir/persistence-core/adapter'
 import { toClaimedEntry } from './change-batch.ts'
@@ -77,7 +78,9 @@ export class ClaimStore {
   }
 
   async claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
-    return this.#available(request, request.ttlMs ?? FOR_EVER, (row) => toClaimedEntry(row, 2))
+    return this.#available(request, request.ttlMs ?? FOR_EVER, (row, stored) =>
+      toClaimedEntry(row, 2, stored),
+    )
   }
 
   async findAvailable(request: WorkRequest): Promise<Dispatched<FoundTask>> {
@@ -91,7 +94,7 @@ export class ClaimStore {
   async #available<T>(
     { filter, workerId, limit }: WorkRequest,
     ttlMs: number,
-    toTask: (row: Row) => T | null,
+    toTask: (row: Row, stored: StoredInstance) => T | null,
   ): Promise<{ now: number; tasks: T[]; due: string[] }> {
     const [first = [], ...rows] = await this.#client.query(AVAILABLE, [
       workerId,
@@ -101,9 +104,17 @@ export class ClaimStore {
       filterText(filter),
       String(this.#agingIntervalMs),
     ])
+    const tasks: T[] = []
+    let stored: StoredInstance | undefined
+    for (const row of rows) {
+      // Left out where it is the one before.
+      if (stored === undefined || row[6] !== null) stored = toInstance(row, text(row, 2), 4, 6)
+      const task = toTask(row, stored)
+      if (task !== null) tasks.push(task)
+    }
     return {
       now: number(first, 0),
-      tasks: rows.map(toTask).filter((task) => task !== null),
+      tasks,
       due: json<string[]>(first, 1) ?? [],
     }
   }
@@ -111,7 +122,10 @@ export class ClaimStore {
   async #change(calls: readonly ChangeCall[]): Promise<(HeldClaim | null)[]> {
     const sorted = calls.map((call, index) => ({ ...call, index }))
     // Always in the same order, so that two processes never wait for each other.
-    sorted.sort(({ ref: a }, { ref: b }) => compare(a.instanceId, b.instanceId) || compare(a.taskId, b.taskId))
+    sorted.sort(
+      ({ ref: a }, { ref: b }) =>
+        compare(a.instanceId, b.instanceId) || compare(a.taskId, b.taskId),
+    )
     const refs = sorted.map(({ ref }) => ref)
     const rows = await this.#client.query(CHANGE, [
       texts(refs.map(({ instanceId }) => instanceId)),
@@ -137,13 +151,12 @@ export class ClaimStore {
   }
 }
 
-function toFoundTask(row: Row): FoundTask {
-  const instanceId = text(row, 2)
+function toFoundTask(row: Row, stored: StoredInstance): FoundTask {
   const input = bytes(row, 5)
   return {
-    instanceId,
+    instanceId: stored.head.instanceId,
     taskId: text(row, 3),
-    stored: toInstance(row, instanceId, 4, 6),
+    stored,
     ...(input === null ? undefined : { input }),
   }
 }

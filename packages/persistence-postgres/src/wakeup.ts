@@ -33,7 +33,7 @@ export class Wakeups {
   readonly #options: CheckedOptions
   readonly #id: string = crypto.randomUUID()
   readonly #listener: Listener | null
-  readonly #arms: CallQueue<string, void>
+  readonly #arms: CallQueue<string, undefined>
   readonly #looks: CallQueue<string, Look>
   #news = new AbortController()
   #wasArmed = false
@@ -79,9 +79,9 @@ export class Wakeups {
       const isTold = (await this.#listener?.listens()) ?? false
       if (isTold) await this.#arms.call(wanted)
       const look = await this.#looks.call(wanted)
+      await takeCare(look.due)
       signal?.throwIfAborted()
       if (look.wakeup !== null) return look.wakeup
-      await takeCare(look.due)
       const left = end - performance.now()
       if (left <= 0 || closing.aborted) return null
       const unheard = isTold ? BACKSTOP_MS : this.#options.pollIntervalMs
@@ -103,12 +103,13 @@ export class Wakeups {
     news.abort()
   }
 
-  async #arm(filters: readonly string[]): Promise<void[]> {
+  async #arm(filters: readonly string[]): Promise<undefined[]> {
     this.#wasArmed = true
-    await this.#client.query(
-      'SELECT {s}.arm($1::text::uuid, $2::text::text[], $3::text::bigint)',
-      [this.#id, texts([...new Set(filters)]), String(ARMED_MS)],
-    )
+    await this.#client.query('SELECT {s}.arm($1::text::uuid, $2::text::text[], $3::text::bigint)', [
+      this.#id,
+      texts([...new Set(filters)]),
+      String(ARMED_MS),
+    ])
     return filters.map(() => undefined)
   }
 

@@ -1,3 +1,5 @@
 import { serviceSetup } from '@sayiir/services/vitest'
 
-export default serviceSetup('postgres')
+const setup: ReturnType<typeof serviceSetup> = serviceSetup('postgres')
+
+export default setup

@@ -69,7 +69,7 @@ CREATE TABLE {s}.task (
   claimed_at bigint,
   expires_at bigint,
   slot integer NOT NULL,
-  attempt integer NOT NULL,
+  attempt bigint NOT NULL,
   deliveries integer NOT NULL,
   priority smallint NOT NULL,
   open boolean NOT NULL,
@@ -82,7 +82,7 @@ CREATE TABLE {s}.task (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,
   autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.2);
 CREATE INDEX task_instance ON {s}.task (instance_key, slot);
-CREATE INDEX task_queue ON {s}.task (queue_class, queue_at) WHERE queue_class IS NOT NULL;
+CREATE INDEX task_queue ON {s}.task (queue_class, queue_at, instance_key, task_id) WHERE queue_class IS NOT NULL;
 COMMENT ON TABLE {s}.task IS 'Tasks that may run or will, and their claims. Task '''' only completes a workflow, or has its control signals applied.';
 COMMENT ON COLUMN {s}.task.slot IS '0 but for the tasks of a fork; 2147483647 for control signals.';
 COMMENT ON COLUMN {s}.task.queue_class IS 'Null: not handed out, or claimed for ever. 0: a timer without a task. 1: control signals. 2: claimed; queue_at is when to look whether the claim has expired. Else ready_class: ready, or will be at queue_at.';

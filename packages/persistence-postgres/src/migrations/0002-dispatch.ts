@@ -118,7 +118,7 @@ BEGIN
         WITH best AS MATERIALIZED (
           SELECT t.ctid AS tid FROM {s}.task t
           WHERE t.queue_class = v_classes[1] AND t.queue_at <= p_now
-          ORDER BY t.queue_at LIMIT v_left FOR UPDATE SKIP LOCKED)
+          ORDER BY t.queue_at, t.instance_key, t.task_id LIMIT v_left FOR UPDATE SKIP LOCKED)
         UPDATE {s}.task t SET queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
           queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'),
           claimed_at = p_now, expires_at = v_expiry, deliveries = t.deliveries + 1
@@ -138,9 +138,11 @@ BEGIN
       RETURN QUERY
         WITH best AS MATERIALIZED (
           SELECT x.tid, c AS class FROM unnest(v_classes) AS c CROSS JOIN LATERAL (
-            SELECT t.ctid AS tid, t.queue_at FROM {s}.task t
-            WHERE t.queue_class = c AND t.queue_at <= p_now ORDER BY t.queue_at LIMIT v_want) AS x
-          ORDER BY x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at LIMIT v_want),
+            SELECT t.ctid AS tid, t.queue_at, t.instance_key, t.task_id FROM {s}.task t
+            WHERE t.queue_class = c AND t.queue_at <= p_now
+            ORDER BY t.queue_at, t.instance_key, t.task_id LIMIT v_want) AS x
+          ORDER BY x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at, x.instance_key, x.task_id
+          LIMIT v_want),
         locked AS MATERIALIZED (
           SELECT best.tid FROM best CROSS JOIN LATERAL (
             SELECT 1 FROM {s}.task t WHERE t.ctid = best.tid AND t.queue_class = best.class
@@ -217,7 +219,10 @@ BEGIN
       ${INSTANCE}, r.output
     FROM unnest(v_keys, v_slots, v_tasks) WITH ORDINALITY AS f (instance_key, slot, task_id, n)
     JOIN {s}.task t ON t.instance_key = f.instance_key AND t.slot = f.slot AND t.task_id = f.task_id
-    JOIN {s}.instance i ON i.id = t.instance_id AND i.key = t.instance_key
+    -- Tasks of a fork come with their instance once, where they follow each other.
+    LEFT JOIN LATERAL (SELECT i.* FROM {s}.instance i
+      WHERE i.id = t.instance_id AND i.key = t.instance_key
+        AND (f.n = 1 OR v_keys[f.n - 1] <> f.instance_key)) AS i ON true
     LEFT JOIN {s}.result r ON r.instance_key = t.instance_key AND r.task_id = t.input_task_id
     ORDER BY f.n;
 END $$;
@@ -238,9 +243,10 @@ BEGIN
     SELECT x.instance_key, x.slot, x.task_id
     FROM unnest(v_due.others || v_due.own) AS c CROSS JOIN LATERAL (
       SELECT t.instance_key, t.slot, t.task_id, t.queue_at FROM {s}.task t
-      WHERE t.queue_class = c AND t.queue_at <= p_now ORDER BY t.queue_at LIMIT p_limit) AS x
+      WHERE t.queue_class = c AND t.queue_at <= p_now
+      ORDER BY t.queue_at, t.instance_key, t.task_id LIMIT p_limit) AS x
     ORDER BY (c & 16777215) = p_mark AND p_mark > 0,
-      x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at
+      x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at, x.instance_key, x.task_id
     LIMIT p_limit;
 END $$;
 

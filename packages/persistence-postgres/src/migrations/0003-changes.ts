@@ -17,7 +17,7 @@ CREATE FUNCTION {s}.create_instances(
   p_ids text[], p_generations uuid[], p_at bigint[], p_tolerances bigint[], p_definitions text[],
   p_statuses text[], p_ended bigint[], p_signals text[], p_heads text, p_inputs bytea[], p_finals bytea[],
   t_w integer[], t_slots integer[], t_tasks text[], t_open boolean[], t_classes bigint[], t_sinces bigint[],
-  t_priorities integer[], t_attempts integer[], t_failers text[], t_inputs text[], t_timers boolean[],
+  t_priorities integer[], t_attempts bigint[], t_failers text[], t_inputs text[], t_timers boolean[],
   r_w integer[], r_tasks text[], r_places bigint[], r_outputs bytea[], p_routes bigint[],
   OUT now_ms bigint, OUT failed integer[], OUT wake boolean)
 LANGUAGE plpgsql ${SETTINGS} AS $$
@@ -80,7 +80,7 @@ CREATE FUNCTION {s}.change_instances(
   p_heads text, p_sets_input boolean[], p_inputs bytea[], p_finals bytea[], p_kinds integer[],
   t_w integer[], t_kinds integer[], t_flags integer[], t_old_tasks text[], t_old_slots integer[],
   t_workers text[], t_tokens bigint[], t_slots integer[], t_tasks text[], t_classes bigint[],
-  t_sinces bigint[], t_priorities integer[], t_attempts integer[], t_failers text[], t_inputs text[],
+  t_sinces bigint[], t_priorities integer[], t_attempts bigint[], t_failers text[], t_inputs text[],
   t_timers boolean[], t_ttls bigint[],
   r_w integer[], r_tasks text[], r_places bigint[], r_outputs bytea[], r_workers text[], r_tokens bigint[],
   p_all_removed integer[], p_toggled integer[], p_signalled integer[], p_unsignalled integer[],
@@ -106,6 +106,7 @@ DECLARE
   v_failed integer[];
   v_lost_keys bigint[];
   v_lost_tasks text[];
+  v_lost_tokens bigint[];
   v_own integer[] := '{}';
   v_own_tokens bigint[] := '{}';
   v_own_deliveries integer[] := '{}';
@@ -172,15 +173,17 @@ BEGIN
         AS o (w, kind, flags, task, slot, worker, token)
       WHERE o.kind = 0 AND t.instance_key = v_keys[o.w] AND t.slot = o.slot AND t.task_id = o.task
         AND (o.worker = '' OR t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token))
-      RETURNING t.instance_key, t.task_id, o.flags & 1 = 0 AND t.token IS NOT NULL AS lost)
-    SELECT count(*), array_agg(instance_key) FILTER (WHERE lost), array_agg(task_id) FILTER (WHERE lost)
-    INTO v_rows, v_lost_keys, v_lost_tasks FROM gone;
+      RETURNING t.instance_key, t.task_id, t.token, o.flags & 1 = 0 AND t.token IS NOT NULL AS lost)
+    SELECT count(*), array_agg(instance_key) FILTER (WHERE lost), array_agg(task_id) FILTER (WHERE lost),
+      array_agg(token) FILTER (WHERE lost)
+    INTO v_rows, v_lost_keys, v_lost_tasks, v_lost_tokens FROM gone;
     IF v_rows <> p_kinds[1] THEN PERFORM {s}.again(); END IF;
   END IF;
   IF p_kinds[2] > 0 THEN
     IF EXISTS (SELECT 1 FROM unnest(t_kinds, t_flags) AS o (kind, flags) WHERE o.kind = 1 AND o.flags & 1 = 0) THEN
-      SELECT v_lost_keys || array_agg(t.instance_key), v_lost_tasks || array_agg(t.task_id)
-      INTO v_lost_keys, v_lost_tasks
+      SELECT v_lost_keys || array_agg(t.instance_key), v_lost_tasks || array_agg(t.task_id),
+        v_lost_tokens || array_agg(t.token)
+      INTO v_lost_keys, v_lost_tasks, v_lost_tokens
       FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots) AS o (w, kind, flags, task, slot)
       JOIN {s}.task t ON t.instance_key = v_keys[o.w] AND t.slot = o.slot AND t.task_id = o.task
       WHERE o.kind = 1 AND o.flags & 1 = 0 AND t.token IS NOT NULL;
@@ -354,8 +357,9 @@ BEGIN
   -- Results, and what is remembered of commits.
   IF v_lost_keys IS NOT NULL THEN
     UPDATE {s}.result r SET token = NULL, worker_id = NULL
-    FROM unnest(v_lost_keys, v_lost_tasks) AS l (key, task)
-    WHERE r.instance_key = l.key AND r.task_id = l.task AND r.token IS NOT NULL;
+    FROM unnest(v_lost_keys, v_lost_tasks, v_lost_tokens) AS l (key, task, token)
+    WHERE r.instance_key = l.key AND r.task_id = l.task
+      AND l.token > greatest(r.token, r.next_token);
   END IF;
   IF cardinality(p_all_removed) > 0 THEN
     UPDATE {s}.result r SET output = NULL, place = NULL FROM unnest(p_all_removed) AS o (w)
