@@ -1,0 +1,206 @@
+import { randomBytes } from 'node:crypto'
+import { BackendError } from '@sayiir/persistence-core'
+import { pause } from '@sayiir/persistence-core/adapter'
+import type { Cluster, Redis } from 'ioredis'
+import { isUnknownScript, mayBeSentAgain, timedOut, toBackendError } from './errors.ts'
+import type { Shard } from './layout.ts'
+import type { CheckedOptions } from './options.ts'
+import { type Script, type ScriptName, scripts } from './scripts.ts'
+
+/** A client of ioredis. */
+export type RedisClient = Redis | Cluster
+
+/** What a script is given. */
+export type Argument = string | number | Buffer
+
+/** The part of a client, or of a pipeline, that runs scripts. Lists are flattened. */
+interface ScriptRunner<Reply> {
+  evalshaBuffer(
+    sha: string,
+    keyCount: number,
+    keys: readonly string[],
+    args: readonly Argument[],
+  ): Reply
+  evalBuffer(
+    source: string,
+    keyCount: number,
+    keys: readonly string[],
+    args: readonly Argument[],
+  ): Reply
+}
+
+/** Milliseconds between two tries of a call that the server did not take, at first and at most. */
+const RETRY_MS = { first: 10, most: 200 } as const
+
+/**
+ * Runs scripts within a bounded time. A call that was not answered is sent again, while its time
+ * lasts; one that changes something carries a number, by which the server knows it again and
+ * answers as before (rule S7), however it came to be sent twice.
+ */
+export class Connection {
+  readonly client: RedisClient
+  readonly #options: Pick<CheckedOptions, 'commandTimeoutMs' | 'waitReplicas'>
+  readonly #id = randomBytes(9).toString('base64url')
+  readonly #slots = new Map<Shard, Slots>()
+  #number = 0
+
+  constructor(
+    client: RedisClient,
+    options: Pick<CheckedOptions, 'commandTimeoutMs' | 'waitReplicas'>,
+  ) {
+    this.client = client
+    this.#options = options
+  }
+
+  get timeoutMs(): number {
+    return this.#options.commandTimeoutMs
+  }
+
+  /** Runs a script that may be run again. */
+  run(name: ScriptName, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
+    return this.#send(scripts[name], keys, args)
+  }
+
+  /** Runs a script on a shard that must not be run again: its first two arguments are added. */
+  async runOnce(
+    name: ScriptName,
+    shard: Shard,
+    keys: readonly string[],
+    args: readonly Argument[],
+  ): Promise<unknown> {
+    const slots = this.#slotsOf(shard)
+    const slot = slots.take()
+    this.#number += 1
+    const numbered = [`s:${this.#id}:${slot}`, this.#number, ...args]
+    const reply = await this.#send(scripts[name], keys, numbered)
+    // After a failure it may still be on its way, so its slot is not used again.
+    slots.give(slot)
+    return reply
+  }
+
+  /** Forgets what this object was answered. */
+  async forget(): Promise<void> {
+    await Promise.allSettled(
+      Array.from(this.#slots, ([{ keys }, slots]) =>
+        this.run(
+          'tidy',
+          keys,
+          slots.all().map((slot) => `s:${this.#id}:${slot}`),
+        ),
+      ),
+    )
+  }
+
+  /** A command's reply within the time that calls have. */
+  async within<T>(reply: Promise<T>): Promise<T> {
+    try {
+      return await this.#within(reply, this.timeoutMs)
+    } catch (error) {
+      throw toBackendError(error)
+    }
+  }
+
+  #slotsOf(shard: Shard): Slots {
+    const known = this.#slots.get(shard)
+    if (known !== undefined) return known
+    const slots = new Slots()
+    this.#slots.set(shard, slots)
+    return slots
+  }
+
+  async #send(
+    script: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+  ): Promise<unknown> {
+    const deadline = performance.now() + this.timeoutMs
+    for (let waitMs: number = RETRY_MS.first; ; waitMs = Math.min(waitMs * 2, RETRY_MS.most)) {
+      try {
+        return await this.#within(this.#call(script, keys, args), deadline - performance.now())
+      } catch (error) {
+        if (!mayBeSentAgain(error) || performance.now() + waitMs >= deadline)
+          throw toBackendError(error)
+        await pause(waitMs)
+      }
+    }
+  }
+
+  async #within<T>(reply: Promise<T>, ms: number): Promise<T> {
+    const { promise: late, reject } = Promise.withResolvers<never>()
+    const timer = setTimeout(() => reject(timedOut(this.timeoutMs)), Math.max(ms, 1))
+    try {
+      return await Promise.race([reply, late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #call(
+    script: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+  ): Promise<unknown> {
+    const { waitReplicas } = this.#options
+    if (waitReplicas !== null && script.writes) return this.#replicated(script, keys, args)
+    const runner = this.client as unknown as ScriptRunner<Promise<unknown>>
+    try {
+      return await runner.evalshaBuffer(script.sha, keys.length, keys, args)
+    } catch (error) {
+      if (!isUnknownScript(error)) throw error
+      return runner.evalBuffer(script.source, keys.length, keys, args)
+    }
+  }
+
+  /** Runs a script, and waits until replicas have what it did. */
+  async #replicated(
+    script: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+  ): Promise<unknown> {
+    const { count = 0, timeoutMs = 0 } = this.#options.waitReplicas ?? {}
+    const send = async (known: boolean): Promise<unknown> => {
+      const pipeline = this.client.pipeline()
+      const runner = pipeline as unknown as ScriptRunner<unknown>
+      if (known) runner.evalshaBuffer(script.sha, keys.length, keys, args)
+      else runner.evalBuffer(script.source, keys.length, keys, args)
+      // On the same connection, so that it waits for what the script did.
+      pipeline.wait(count, timeoutMs)
+      const [outcome, replicas] = (await pipeline.exec()) ?? []
+      if (outcome?.[0] != null) throw outcome[0]
+      if (replicas?.[0] != null) throw replicas[0]
+      if (Number(replicas?.[1]) < count) {
+        throw new BackendError(
+          'UNAVAILABLE',
+          `the change was made, but only ${Number(replicas?.[1])} of ${count} replicas had it within ${timeoutMs} ms`,
+        )
+      }
+      return outcome?.[1]
+    }
+    try {
+      return await send(true)
+    } catch (error) {
+      if (!isUnknownScript(error)) throw error
+      return send(false)
+    }
+  }
+}
+
+/** Places where the server keeps what it answered, each for one call at a time. */
+class Slots {
+  readonly #free: number[] = []
+  #count = 0
+
+  take(): number {
+    const slot = this.#free.pop() ?? this.#count
+    if (slot === this.#count) this.#count += 1
+    return slot
+  }
+
+  give(slot: number): void {
+    this.#free.push(slot)
+  }
+
+  all(): number[] {
+    return Array.from({ length: this.#count }, (_, index) => index)
+  }
+}

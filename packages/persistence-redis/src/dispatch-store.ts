@@ -1,0 +1,240 @@
+import type { ClaimTaskParams, TaskClaimRef } from '@sayiir/persistence-core'
+import {
+  type ClaimedEntry,
+  type ClaimRequest,
+  compareIds,
+  type Dispatched,
+  type FoundTask,
+  type HeldClaim,
+  type OptimisticStore,
+  orderKey,
+  type WorkRequest,
+} from '@sayiir/persistence-core/adapter'
+import type { Argument } from './connection.ts'
+import type { StoreContext } from './context.ts'
+import { readClaimed, readFound, toTexts } from './found-tasks.ts'
+import type { Shard } from './layout.ts'
+import { look } from './look.ts'
+import { decodeClaim, decodeInstance } from './records.ts'
+import { ShardQueue } from './shard-queue.ts'
+import { pushFilter } from './write-args.ts'
+
+type ClaimChange = Parameters<OptimisticStore['changeClaim']>[1]
+
+interface ClaimCall {
+  readonly ref: TaskClaimRef
+  readonly change: ClaimChange
+}
+
+/** Replies of the scripts that find tasks. */
+type FoundReply = [
+  time: Buffer,
+  due: Buffer[],
+  keys: Buffer[],
+  values: (Buffer | null)[],
+  records: (Buffer | null)[],
+  payloads: (Buffer | null)[],
+  claims: ((Buffer | null)[] | null)[],
+]
+
+/** Claims, and the search for tasks. */
+export class DispatchStore {
+  readonly #context: StoreContext
+  readonly #changes: ShardQueue<ClaimCall, HeldClaim | null>
+  /** Where the next search begins: no shard is always the last. */
+  #turn = 0
+
+  constructor(context: StoreContext) {
+    this.#context = context
+    this.#changes = new ShardQueue(
+      context.layout,
+      context.options.commandTimeoutMs,
+      () => 200,
+      (shard, calls) => this.#change(shard, calls),
+    )
+  }
+
+  async claimTask({
+    instanceId,
+    taskId,
+    workerId,
+    ttlMs,
+  }: ClaimTaskParams): ReturnType<OptimisticStore['claimTask']> {
+    const { connection, layout, clock } = this.#context
+    const shard = layout.shardOf(instanceId)
+    const [time, outcome, value, records, payloads, claims] = (await connection.runOnce(
+      'claim-task',
+      shard,
+      shard.keys,
+      [clock.latest(connection.timeoutMs), instanceId, taskId, workerId, ttlMs ?? ''],
+    )) as [
+      Buffer,
+      Buffer,
+      Buffer,
+      (Buffer | null)[],
+      (Buffer | null)[],
+      ((Buffer | null)[] | null)[],
+    ]
+    clock.observe(Number(time.toString()))
+    const name = outcome.toString() as 'claimed' | 'missing' | 'unavailable' | 'timer'
+    if (name !== 'claimed') return { outcome: name }
+    const claim = decodeClaim(value)?.held
+    if (claim == null) return { outcome: 'unavailable' }
+    const record = records[0] ?? null
+    if (record === null) return { outcome: name, claim }
+    const initialInput = payloads[0] ?? null
+    const stored = decodeInstance(instanceId, record, claims[0] ?? [value], {
+      initialInput,
+      finalOutput: null,
+    })
+    return { outcome: name, claim, stored }
+  }
+
+  async claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
+    const { shards } = this.#context.layout
+    const first = this.#next()
+    const claimed = await this.#claimIn(first, request)
+    const left = request.limit - claimed.tasks.length
+    if (left === 0 || shards.length === 1) return claimed
+    const more = await this.claimElsewhere({ ...request, limit: left }, first)
+    return {
+      now: more.now,
+      tasks: [...claimed.tasks, ...more.tasks],
+      due: [...claimed.due, ...more.due],
+    }
+  }
+
+  /** Claims in the other shards: asks all which have work, then those that do. */
+  async claimElsewhere(request: ClaimRequest, searched: Shard): Promise<Dispatched<ClaimedEntry>> {
+    const turn = this.#next().index
+    const { shards } = this.#context.layout
+    const others = [...shards.slice(turn), ...shards.slice(0, turn)].filter(
+      (shard) => shard !== searched,
+    )
+    const looks = await Promise.all(
+      others.map((shard) => look(this.#context, shard, request.filter)),
+    )
+    const tasks: ClaimedEntry[] = []
+    const due = looks.flatMap((one) => one.due)
+    let now = Math.max(...looks.map((one) => one.now))
+    for (const [index, shard] of others.entries()) {
+      if (tasks.length === request.limit) break
+      if (looks[index]?.task == null) continue
+      const claimed = await this.#claimIn(shard, {
+        ...request,
+        limit: request.limit - tasks.length,
+      })
+      tasks.push(...claimed.tasks)
+      now = claimed.now
+    }
+    return { now, tasks, due }
+  }
+
+  async findAvailable(request: WorkRequest): Promise<Dispatched<FoundTask>> {
+    const { layout, options } = this.#context
+    const found = await Promise.all(layout.shards.map((shard) => this.#findIn(shard, request)))
+    const [only] = found
+    if (only !== undefined && found.length === 1) return only
+    const tasks = found
+      .flatMap((one) => one.tasks)
+      .map((task) => ({ task, rank: rankOf(task, request.workerId, options.agingIntervalMs) }))
+      .sort((a, b) => compareRanks(a.rank, b.rank))
+      .slice(0, request.limit)
+      .map(({ task }) => task)
+    return {
+      now: Math.max(...found.map((one) => one.now)),
+      tasks,
+      due: found.flatMap((one) => one.due),
+    }
+  }
+
+  changeClaim(ref: TaskClaimRef, change: ClaimChange): Promise<HeldClaim | null> {
+    return this.#changes.call(this.#context.layout.shardOf(ref.instanceId), { ref, change })
+  }
+
+  #next(): Shard {
+    const { shards } = this.#context.layout
+    this.#turn = (this.#turn + 1) % shards.length
+    return shards[this.#turn] as Shard
+  }
+
+  async #claimIn(shard: Shard, request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
+    const { connection, options, clock } = this.#context
+    for (;;) {
+      const latest = clock.latest(connection.timeoutMs)
+      const args: Argument[] = [
+        options.agingIntervalMs,
+        request.limit,
+        latest,
+        request.workerId,
+        request.ttlMs ?? '',
+      ]
+      pushFilter(args, request.filter)
+      const [time, due, keys, values, records, payloads, claims] = (await connection.runOnce(
+        'claim-available',
+        shard,
+        shard.keys,
+        args,
+      )) as FoundReply
+      const now = Number(time.toString())
+      clock.observe(now)
+      // The server's clock was set forward: it took the call for one that was given up.
+      if (now > latest) continue
+      const tasks = readClaimed(keys, values as Buffer[], { records, payloads, claims })
+      return { now, tasks, due: toTexts(due) }
+    }
+  }
+
+  async #findIn(shard: Shard, request: WorkRequest): Promise<Dispatched<FoundTask>> {
+    const { connection, options, clock } = this.#context
+    const args: Argument[] = ['', '', options.agingIntervalMs, request.limit, request.workerId]
+    pushFilter(args, request.filter)
+    const [time, due, keys, values, records, payloads, claims] = (await connection.run(
+      'find-available',
+      shard.keys,
+      args,
+    )) as FoundReply
+    const now = Number(time.toString())
+    clock.observe(now)
+    return { now, tasks: readFound(keys, values, { records, payloads, claims }), due: toTexts(due) }
+  }
+
+  async #change(shard: Shard, calls: readonly ClaimCall[]): Promise<(HeldClaim | null)[]> {
+    const args: Argument[] = [calls.length]
+    for (const { ref, change } of calls) {
+      const { instanceId, taskId, workerId, token = '' } = ref
+      args.push(instanceId, taskId, workerId, token, change.kind)
+      args.push(change.kind === 'release' ? 0 : change.ms)
+    }
+    const { connection } = this.#context
+    const values = (await connection.runOnce('change-claim', shard, shard.keys, args)) as Buffer[]
+    return values.map((value) => decodeClaim(value)?.held ?? null)
+  }
+}
+
+interface Rank {
+  readonly isOwnFailure: boolean
+  readonly key: number
+  readonly since: number
+  readonly task: FoundTask
+}
+
+function rankOf(task: FoundTask, workerId: string, agingIntervalMs: number): Rank {
+  const entry = task.stored?.entries.find(({ taskId }) => taskId === task.taskId)
+  return {
+    isOwnFailure: entry?.lastFailedWorker === workerId,
+    key: entry === undefined ? 0 : orderKey(entry, agingIntervalMs),
+    since: entry?.availableSince ?? 0,
+    task,
+  }
+}
+
+function compareRanks(a: Rank, b: Rank): number {
+  return (
+    Number(a.isOwnFailure) - Number(b.isOwnFailure) ||
+    a.key - b.key ||
+    a.since - b.since ||
+    compareIds(a.task.instanceId, b.task.instanceId) ||
+    compareIds(a.task.taskId, b.task.taskId)
+  )
+}

@@ -1,0 +1,1158 @@
+// Made from scripts/*.lua by `pnpm generate`: change them, not this file.
+
+/** A Lua file. */
+export type SourceName =
+  | 'change-claim'
+  | 'claim-available'
+  | 'claim-task'
+  | 'dispatch'
+  | 'ended'
+  | 'events'
+  | 'find-available'
+  | 'list'
+  | 'look'
+  | 'note-next'
+  | 'prelude'
+  | 'prune'
+  | 'queue'
+  | 'read-commit'
+  | 'read-event'
+  | 'read-outputs'
+  | 'read-whole'
+  | 'read'
+  | 'removal'
+  | 'remove'
+  | 'results'
+  | 'set-up'
+  | 'stats'
+  | 'take-event'
+  | 'tidy'
+  | 'write'
+
+/** The Lua sources by file name. */
+export const sources: Readonly<Record<SourceName, string>> = {
+  'change-claim': String.raw`-- Gives claims up, or makes them last longer, each if it is held.
+-- ARGV 1 ring field, 2 number of the call, 3 how many; each: instance, task, worker, token ('' any),
+--      'release', 'extend' or 'renew', milliseconds
+-- Replies: of each the claim ('' not held).
+local outcome = answered()
+if outcome then return outcome end
+outcome = {}
+for index = 1, tonumber(ARGV[3]) do
+  local from = 4 + (index - 1) * 6
+  local id, worker, token, kind = ARGV[from], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4]
+  local key = id .. '\0' .. ARGV[from + 1]
+  local value = call('HGET', CLAIMS, key)
+  local claim = value and claimOf(value)
+  if not claim or claim.worker ~= worker or (token ~= '' and token ~= claim.token) then
+    value = ''
+  elseif kind == 'release' then
+    claim.worker = ''
+    call('HSET', CLAIMS, key, claimText(claim))
+    call('ZREM', CLAIMED, key)
+    if claim.place ~= '' then enqueue(key, claim.place) end
+    -- A signal that waited for it can be applied now.
+    call('ZADD', DUE, 'XX', 0, 's' .. id)
+  elseif claim.expires ~= '' then
+    local start = now
+    if kind == 'extend' then start = math.max(now, tonumber(claim.expires)) end
+    if not isLive(claim) and claim.place ~= '' then dequeue(key, claim.place) end
+    claim.expires = digits(math.min(start + tonumber(ARGV[from + 5]), 253402300799999))
+    value = claimText(claim)
+    call('HSET', CLAIMS, key, value)
+    call('ZADD', CLAIMED, claim.expires, key)
+  end
+  outcome[index] = value
+end
+remember(outcome)
+wake()
+return outcome
+`,
+  'claim-available': `-- Claims the best tasks of a shard.
+-- ARGV 1 ring field, 2 number of the call, 3 milliseconds worth a level of priority, 4 limit,
+--      5 latest time at which anybody waits for the reply, 6 worker, 7 ttl ('' never), 8… filter
+-- Replies: time; due instances; entry keys; claims; records, inputs and newest outputs, claims (see describe).
+local outcome = answered()
+if not outcome then
+  local limit, worker = tonumber(ARGV[4]), ARGV[6]
+  local members = {}
+  if now <= tonumber(ARGV[5]) then
+    local filter = readFilter(8)
+    local more, batches = requeue(CHUNK), 1
+    repeat
+      local nextMember = finder(filter, worker, tonumber(ARGV[3]), limit)
+      members = {}
+      while #members < limit do
+        local member = nextMember()
+        if not member then break end
+        members[#members + 1] = member
+      end
+      -- No more at a time, however many have expired: the next calls go on.
+      local isEnough = #members == limit or not more or batches == 5
+      if not isEnough then more, batches = requeue(CHUNK), batches + 1 end
+    until isEnough
+  end
+  local keys, values = hold(members, worker, expiryOf(ARGV[7]))
+  saveToken()
+  outcome = { keys, values }
+  remember(outcome)
+  wake()
+end
+local records, inputs, claims = describe(outcome[1])
+return { digits(now), dueInstances(), outcome[1], outcome[2], records, inputs, claims }
+`,
+  'claim-task': String.raw`-- Claims one task if it is available.
+-- ARGV 1 ring field, 2 number of the call, 3 latest time at which anybody waits for the reply,
+--      4 instance, 5 task, 6 worker, 7 ttl ('' never)
+-- Replies: time, outcome, claim, then records, inputs and newest outputs, claims (see describe).
+local id, task = ARGV[4], ARGV[5]
+local key = id .. '\0' .. task
+local outcome = answered()
+if not outcome then
+  local function claim()
+    local record = call('HGET', INSTANCES, id)
+    if not record then return 'missing', '' end
+    local status, cancel, pause =
+      match(record, '^%d+%z[^%z]*%z%d+%z%d+%z(%a)%d+%z%d+%z%d+%z[^%z]*%z([^%z]*)%z([^%z]*)%z')
+    if status ~= 'i' or cancel ~= '' or pause ~= '' or now > tonumber(ARGV[3]) then return 'unavailable', '' end
+    for _, entry in ipairs(entriesOf(id, record)) do
+      if entry.key == key or entry.key == id .. '\0' then
+        if sinceOf(entry.place) > now then return 'unavailable', '' end
+        if entry.key ~= key then return 'timer', '' end
+        local value = call('HGET', CLAIMS, key)
+        if value and isLive(claimOf(value)) then return 'unavailable', '' end
+        if entry.flag == 't' then return 'timer', '' end
+        local _, values = hold({ entry.place .. key }, ARGV[6], expiryOf(ARGV[7]))
+        return 'claimed', values[1]
+      end
+    end
+    return 'unavailable', ''
+  end
+  outcome = { claim() }
+  saveToken()
+  remember(outcome)
+end
+local records, payloads, claims = describe(outcome[1] == 'claimed' and { key } or {})
+return { digits(now), outcome[1], outcome[2], records, payloads, claims }
+`,
+  dispatch: String.raw`-- Looking for the best tasks and claiming them.
+local EPOCH = 1735689600000
+local lastToken
+
+-- Grows for ever, also where a server lost the last numbers that it gave: they follow its clock.
+local function nextToken()
+  if not lastToken then
+    lastToken = math.max(tonumber(call('HGET', META, 'token') or '0'), (now - EPOCH) * 64)
+  end
+  lastToken = lastToken + 1
+  return digits(lastToken)
+end
+
+local function saveToken()
+  if lastToken then call('HSET', META, 'token', digits(lastToken)) end
+end
+
+local function expiryOf(ttl)
+  if ttl == '' then return '' end
+  return digits(math.min(now + tonumber(ttl), 253402300799999))
+end
+
+-- A filter from arguments: how many tags ('' all), tags, how many definitions ('' all), definitions.
+local function readFilter(from)
+  local filter = {}
+  for _, name in ipairs({ 'tags', 'definitions' }) do
+    local count = ARGV[from]
+    from = from + 1
+    if count ~= '' then
+      local set = {}
+      for _ = 1, tonumber(count) do
+        set[ARGV[from]] = true
+        from = from + 1
+      end
+      filter[name] = set
+    end
+  end
+  return filter, from
+end
+
+local function serves(filter, definition, tags)
+  if filter.definitions and not filter.definitions[definition] then return false end
+  if filter.tags then
+    for tag in string.gmatch(tags, '%z([^%z]+)') do
+      if not filter.tags[tag] then return false end
+    end
+  end
+  return true
+end
+
+-- Classes that are served: { class, priority, whether this worker failed them last }.
+local function servedClasses(filter, worker)
+  local served = {}
+  local fields = call('HGETALL', CLASSES)
+  for index = 1, #fields, 2 do
+    local field = fields[index]
+    if sub(field, 1, 1) == 't' then
+      local priority, failed, definition, tags =
+        match(fields[index + 1], '^(%d)%z([^%z]*)%z([^%z]*)(.*)$')
+      if serves(filter, definition, tags) then
+        served[#served + 1] = { sub(field, 2), tonumber(priority), worker ~= '' and failed == worker }
+      end
+    end
+  end
+  return served
+end
+
+-- The front of a class moves on: its next due member and rank, or none.
+local function advance(cursor, aging)
+  cursor.at = cursor.at + 1
+  if cursor.at > #cursor.page then
+    if #cursor.page < cursor.size then return false end
+    cursor.page = call('ZRANGEBYLEX', QUEUE, '(' .. cursor.page[#cursor.page],
+      '(' .. cursor.class .. AFTER_NOW, 'LIMIT', 0, cursor.size)
+    cursor.at = 1
+    if #cursor.page == 0 then return false end
+  end
+  cursor.member = cursor.page[cursor.at]
+  cursor.since = sinceOf(cursor.member)
+  cursor.rank = cursor.since + cursor.priority * aging
+  return true
+end
+
+local function comesBefore(a, b)
+  if a.own ~= b.own then return b.own end
+  if a.rank ~= b.rank then return a.rank < b.rank end
+  if a.since ~= b.since then return a.since < b.since end
+  return sub(a.member, 23) < sub(b.member, 23)
+end
+
+-- A heap of cursors, the best first.
+local function sink(heap, index)
+  while true do
+    local best, left = index, index * 2
+    if left <= #heap and comesBefore(heap[left], heap[best]) then best = left end
+    if left < #heap and comesBefore(heap[left + 1], heap[best]) then best = left + 1 end
+    if best == index then return end
+    heap[index], heap[best] = heap[best], heap[index]
+    index = best
+  end
+end
+
+-- The best tasks one after the other: each call gives a member of the queue, or nil.
+local function finder(filter, worker, aging, wanted)
+  local heap = {}
+  local size = math.min(wanted, 128)
+  for _, class in ipairs(servedClasses(filter, worker)) do
+    local page = call('ZRANGEBYLEX', QUEUE, '[' .. class[1], '(' .. class[1] .. AFTER_NOW, 'LIMIT', 0, size)
+    if #page > 0 then
+      local cursor = { class = class[1], priority = class[2], own = class[3], page = page, at = 0, size = size }
+      advance(cursor, aging)
+      heap[#heap + 1] = cursor
+    end
+  end
+  for index = math.floor(#heap / 2), 1, -1 do sink(heap, index) end
+  return function()
+    local cursor = heap[1]
+    if not cursor then return nil end
+    local member = cursor.member
+    if not advance(cursor, aging) then
+      heap[1] = heap[#heap]
+      heap[#heap] = nil
+    end
+    sink(heap, 1)
+    return member
+  end
+end
+
+-- Claims members of the queue; their entry keys, and their claims as text.
+local function hold(members, worker, expires)
+  local keys, values = {}, {}
+  for index, member in ipairs(members) do keys[index] = sub(member, 23) end
+  if #keys == 0 then return keys, values end
+  local hashed, scored = {}, {}
+  for index, old in ipairs(readMany(CLAIMS, keys)) do
+    local deliveries = old and match(old, '^%d+%z(%d+)') or 0
+    local value = claimText({
+      token = nextToken(),
+      deliveries = digits(deliveries + 1),
+      expires = expires,
+      at = digits(now),
+      worker = worker,
+      place = sub(members[index], 1, 22),
+    })
+    values[index] = value
+    hashed[index * 2 - 1] = keys[index]
+    hashed[index * 2] = value
+    scored[index * 2 - 1] = expires == '' and '+inf' or expires
+    scored[index * 2] = keys[index]
+  end
+  callMany('ZREM', QUEUE, members)
+  callMany('HSET', CLAIMS, hashed)
+  callMany('ZADD', CLAIMED, scored)
+  return keys, values
+end
+
+-- What a worker needs besides: of each instance once, in the order of its first key, its record,
+-- its initial input, its newest output, and the claims of its entries where it has several.
+local function describe(keys)
+  local ids, fields, seen = {}, {}, {}
+  for _, key in ipairs(keys) do
+    local id = sub(key, 1, find(key, '\0', 1, true) - 1)
+    if not seen[id] then
+      seen[id] = true
+      ids[#ids + 1] = id
+      fields[#fields + 1] = id
+      fields[#fields + 1] = id .. '\0l'
+    end
+  end
+  local records, payloads, claims = readMany(INSTANCES, ids), readMany(PAYLOADS, fields), {}
+  for index, id in ipairs(ids) do
+    local record = records[index]
+    claims[index] = record and sub(record, 1, 2) ~= '1\0' and claimsOf(id, record) or false
+  end
+  return records, payloads, claims
+end
+
+-- Instances that somebody must take care of, a bounded number.
+local function dueInstances()
+  local ids = {}
+  for _, member in ipairs(call('ZRANGEBYSCORE', DUE, '-inf', digits(now), 'LIMIT', 0, 100)) do
+    local id = sub(member, 2)
+    local liveUntil
+    if sub(member, 1, 1) == 's' then
+      local record = call('HGET', INSTANCES, id)
+      for _, value in ipairs(record and claimsOf(id, record) or {}) do
+        local claim = value and claimOf(value)
+        if claim and isLive(claim) then
+          liveUntil = math.max(liveUntil or 0, claim.expires == '' and math.huge or tonumber(claim.expires))
+        end
+      end
+    end
+    if liveUntil then
+      call('ZADD', DUE, liveUntil == math.huge and '+inf' or digits(liveUntil), member)
+    else
+      ids[#ids + 1] = id
+    end
+  end
+  return ids
+end
+`,
+  ended: `-- Instances that ended before a time.
+-- ARGV 1 how many ids at most, 2… ranges of the score
+-- Replies: how many there are, ids.
+local count, ids = 0, {}
+for from = 2, #ARGV, 2 do
+  count = count + call('ZCOUNT', ENDED, ARGV[from], ARGV[from + 1])
+  local left = tonumber(ARGV[1]) - #ids
+  if left > 0 then
+    for _, id in ipairs(call('ZRANGEBYSCORE', ENDED, ARGV[from], ARGV[from + 1], 'LIMIT', 0, left)) do
+      ids[#ids + 1] = id
+    end
+  end
+end
+return { count, ids }
+`,
+  events: String.raw`-- Events of an instance, a hash of its own: by name which numbers wait ('q', name), payloads ('p',
+-- name, number), and ids that were sent ('i', name, id).
+local function pushEvent(key, name, id, payload)
+  if payload then
+    local first, last = match(call('HGET', key, 'q\0' .. name) or '1 0', '^(%d+) (%d+)$')
+    last = digits(last + 1)
+    call('HSET', key, 'q\0' .. name, first .. ' ' .. last, 'p\0' .. name .. '\0' .. last, payload)
+  end
+  if id ~= '' then call('HSET', key, 'i\0' .. name .. '\0' .. id, '') end
+end
+
+local function popEvent(key, name)
+  local first, last = match(call('HGET', key, 'q\0' .. name) or '', '^(%d+) (%d+)$')
+  if not first then return nil end
+  local field = 'p\0' .. name .. '\0' .. first
+  local payload = call('HGET', key, field)
+  call('HDEL', key, field)
+  if first == last then
+    call('HDEL', key, 'q\0' .. name)
+  else
+    call('HSET', key, 'q\0' .. name, digits(first + 1) .. ' ' .. last)
+  end
+  return payload
+end
+`,
+  'find-available': `-- Finds the best tasks of a shard, and puts expired claims back.
+-- ARGV 1 and 2 '', 3 milliseconds worth a level of priority, 4 limit, 5 worker, 6… filter
+-- Replies: time; due instances; entry keys; claims; records, inputs, claims (see describe).
+local limit = tonumber(ARGV[4])
+local filter = readFilter(6)
+local more, batches = requeue(CHUNK), 1
+local keys
+repeat
+  local nextMember = finder(filter, ARGV[5], tonumber(ARGV[3]), limit)
+  keys = {}
+  while #keys < limit do
+    local member = nextMember()
+    if not member then break end
+    keys[#keys + 1] = sub(member, 23)
+  end
+  local isEnough = #keys == limit or not more or batches == 5
+  if not isEnough then more, batches = requeue(CHUNK), batches + 1 end
+until isEnough
+wake()
+local records, inputs, claims = describe(keys)
+return { digits(now), dueInstances(), keys, readMany(CLAIMS, keys), records, inputs, claims }
+`,
+  list: `-- Lists instances by id.
+-- ARGV 1 where to start, 2 how many to look at, 3 how many to return, 4 how many statuses ('' all),
+--      statuses, how many definitions ('' all), definitions
+-- Replies: the last id that was looked at ('' at the end), then ids and what comes before the head.
+local wanted = {}
+local from = 4
+for index = 1, 2 do
+  local count = ARGV[from]
+  from = from + 1
+  if count ~= '' then
+    wanted[index] = {}
+    for _ = 1, tonumber(count) do
+      wanted[index][ARGV[from]] = true
+      from = from + 1
+    end
+  end
+end
+local ids = call('ZRANGEBYLEX', IDS, ARGV[1], '+', 'LIMIT', 0, ARGV[2])
+local reply = { #ids == tonumber(ARGV[2]) and ids[#ids] or '' }
+local limit = tonumber(ARGV[3])
+for index, record in ipairs(readMany(INSTANCES, ids)) do
+  local status, definition, last =
+    match(record or '', '^%d+%z[^%z]*%z%d+%z%d+%z(%a)%d+%z%d+%z%d+%z([^%z]*)()')
+  if status and (not wanted[1] or wanted[1][status]) and (not wanted[2] or wanted[2][definition]) then
+    reply[#reply + 1] = ids[index]
+    reply[#reply + 1] = sub(record, 1, last - 1)
+    if #reply > limit * 2 then
+      reply[1] = ids[index]
+      break
+    end
+  end
+end
+return reply
+`,
+  look: `-- Whether there is work, and when there will be.
+-- ARGV 1 and 2 '', 3 milliseconds worth a level of priority, 4… filter
+-- Replies: time; due instances; entry key and definition, or '' and when to look again ('' not known).
+local filter = readFilter(4)
+local more = requeue(CHUNK)
+wake()
+local member = finder(filter, '', tonumber(ARGV[3]), 1)()
+local due = dueInstances()
+if member then
+  local _, _, definition = match(call('HGET', CLASSES, 't' .. sub(member, 1, 12)), '^(%d)%z([^%z]*)%z([^%z]*)')
+  return { digits(now), due, sub(member, 23), definition }
+end
+local nextAt = more and now or nil
+for _, class in ipairs(servedClasses(filter, '')) do
+  local first = call('ZRANGEBYLEX', QUEUE, '[' .. class[1] .. AFTER_NOW, '(' .. class[1] .. '~', 'LIMIT', 0, 1)[1]
+  if first then nextAt = math.min(nextAt or math.huge, sinceOf(first)) end
+end
+for _, key in ipairs({ CLAIMED, DUE }) do
+  local first = call('ZRANGEBYSCORE', key, '(' .. digits(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  if first and first ~= 'inf' then nextAt = math.min(nextAt or math.huge, tonumber(first)) end
+end
+return { digits(now), due, '', nextAt and digits(nextAt) or '' }
+`,
+  'note-next': String.raw`-- Adds the task that was claimed with a commit, in another shard, to what is remembered of it.
+-- KEYS 12 results of the instance
+-- ARGV 1 instance, 2 task, 3 token, 4 instance, task and token that were claimed, each ended by a zero byte
+local results = openResults(ARGV[1], KEYS[12])
+local value = results.get(ARGV[2])
+if not value then return 0 end
+local order, commit, output = partsOf(value)
+local before, worker = match(commit, '^' .. ARGV[3] .. '(%z%d+%a)%-(%z[^%z]*%z)$')
+if not before then return 0 end
+results.set(ARGV[2], order .. '\0' .. ARGV[3] .. before .. '+' .. worker .. ARGV[4] .. output)
+return 1
+`,
+  prelude: String.raw`-- What every script on a shard begins with.
+-- KEYS 1 meta (hash: token counter, paused instances, what was answered last, format)
+--      2 instances (hash: instance id -> record)      3 claims (hash: entry key -> claim)
+--      4 payloads (hash: initial inputs, final outputs, newest outputs)
+--      5 ids (sorted set, all of score 0)             6 queue (sorted set, all of score 0)
+--      7 classes (hash: how many entries, and what they are)
+--      8 claimed (sorted set by expiry)               9 due (sorted set by time)
+--     10 ended (sorted set by status and time)       11 wake (channel)
+-- An entry key is an instance id, a zero byte and a task id. A place is a class (12 characters) and
+-- a time (10 digits of base 36); place and entry key make a member of the queue, so that a class is
+-- a range of it in the order of time.
+local META, INSTANCES, CLAIMS, PAYLOADS, IDS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local QUEUE, CLASSES, CLAIMED, DUE, ENDED, WAKE = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local call = redis.call
+local find, format, match, sub = string.find, string.format, string.match, string.sub
+local CHUNK = 1000
+
+local clock = call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- Lua would write a time as 1.7e+12.
+local function digits(number)
+  return format('%.0f', number)
+end
+
+local function base36(number)
+  local text = ''
+  for _ = 1, 10 do
+    local digit = number % 36
+    text = string.char(digit < 10 and 48 + digit or 87 + digit) .. text
+    number = (number - digit) / 36
+  end
+  return text
+end
+
+local AFTER_NOW = base36(now + 1)
+
+local function sinceOf(place)
+  return tonumber(sub(place, 13, 22), 36)
+end
+
+-- The claim of an entry: token of the last claim, deliveries, expiry ('' never), when it was
+-- claimed, worker ('' given up), place in the queue ('' while the instance hands nothing out).
+local function claimOf(value)
+  local token, deliveries, expires, at, worker, place =
+    match(value, '^(%d+)%z(%d+)%z(%d*)%z(%d*)%z([^%z]*)%z(.*)$')
+  return { token = token, deliveries = deliveries, expires = expires, at = at, worker = worker, place = place }
+end
+
+local function claimText(claim)
+  return table.concat({ claim.token, claim.deliveries, claim.expires, claim.at, claim.worker, claim.place }, '\0')
+end
+
+local function isLive(claim)
+  return claim.worker ~= '' and (claim.expires == '' or tonumber(claim.expires) > now)
+end
+
+-- Calls a command with many arguments, some thousand at a time: Lua's stack has an end.
+local function callMany(command, key, list)
+  if #list <= CHUNK then
+    if #list > 0 then call(command, key, unpack(list)) end
+    return
+  end
+  for from = 1, #list, CHUNK do
+    call(command, key, unpack(list, from, math.min(from + CHUNK - 1, #list)))
+  end
+end
+
+local function readMany(key, fields)
+  if #fields == 0 then return {} end
+  if #fields <= CHUNK then return call('HMGET', key, unpack(fields)) end
+  local values = {}
+  for from = 1, #fields, CHUNK do
+    for _, value in ipairs(call('HMGET', key, unpack(fields, from, math.min(from + CHUNK - 1, #fields)))) do
+      values[#values + 1] = value
+    end
+  end
+  return values
+end
+
+-- The entries of an instance's record: key, place, flag.
+local function entriesOf(id, record)
+  local count = tonumber(match(record, '^%d+'))
+  local entries = {}
+  if count == 0 then return entries end
+  local from = 1
+  for _ = 1, 11 do from = find(record, '\0', from, true) + 1 end
+  for index = 1, count do
+    local task = find(record, '\0', from, true)
+    local place = find(record, '\0', task + 1, true)
+    local flag = find(record, '\0', place + 1, true)
+    entries[index] = {
+      key = id .. '\0' .. sub(record, from, task - 1),
+      place = sub(record, task + 1, place - 1),
+      flag = sub(record, place + 1, flag - 1),
+    }
+    from = (find(record, '\0', flag + 1, true) or 0) + 1
+  end
+  return entries
+end
+
+-- The claims of a record's entries, in their order.
+local function claimsOf(id, record)
+  local first = sub(record, 1, 2)
+  if first == '0\0' then return {} end
+  local keys = {}
+  for index, entry in ipairs(entriesOf(id, record)) do keys[index] = entry.key end
+  return readMany(CLAIMS, keys)
+end
+
+-- Calls that a client sends again after a lost reply are answered as before: of each client the
+-- last few numbered calls are known, with what they came to.
+local function answered()
+  local known = ARGV[1] ~= '' and call('HGET', META, ARGV[1])
+  if not known then return nil end
+  local number, from = match(known, '^(%d+)%z%d+%z()')
+  return number == ARGV[2] and cmsgpack.unpack(sub(known, from)) or nil
+end
+
+local function remember(outcome)
+  if ARGV[1] == '' then return end
+  call('HSET', META, ARGV[1], ARGV[2] .. '\0' .. digits(now) .. '\0' .. cmsgpack.pack(outcome))
+end
+`,
+  prune: `-- Removes instances that still are as they were found. KEYS 12… their results
+-- ARGV 1 how many ranges of the score; lowest, and the first above each; then ids. Replies: how many were removed.
+local ranges = tonumber(ARGV[1])
+local removed = 0
+for index = 2 + ranges * 2, #ARGV do
+  local id = ARGV[index]
+  local score = tonumber(call('ZSCORE', ENDED, id) or '-1')
+  for from = 2, ranges * 2, 2 do
+    if score >= tonumber(ARGV[from]) and score < tonumber(ARGV[from + 1]) then
+      removeInstance(id, call('HGET', INSTANCES, id), KEYS[12 + index - 2 - ranges * 2])
+      removed = removed + 1
+    end
+  end
+end
+return removed
+`,
+  queue: String.raw`-- Putting tasks in the queue, and telling those who wait.
+local woken = {}
+
+local function tell(place, key, class)
+  if #woken < 16 then woken[#woken + 1] = { place, key, class or false } end
+end
+
+local function enqueue(key, place, class)
+  local task = find(key, '\0', 1, true)
+  if task == #key then
+    -- A timer without a task completes its instance.
+    call('ZADD', DUE, digits(sinceOf(place)), 't' .. sub(key, 1, task - 1))
+  else
+    call('ZADD', QUEUE, '0', place .. key)
+    tell(place, key, class)
+  end
+end
+
+local function dequeue(key, place)
+  local task = find(key, '\0', 1, true)
+  if task == #key then
+    call('ZREM', DUE, 't' .. sub(key, 1, task - 1))
+  else
+    call('ZREM', QUEUE, place .. key)
+  end
+end
+
+-- Counts an entry of a class, which it belongs to as long as it is stored.
+local function enter(key, place, class)
+  if sub(key, -1) == '\0' then return end
+  local digest = sub(place, 1, 12)
+  if call('HINCRBY', CLASSES, 'n' .. digest, 1) == 1 then call('HSET', CLASSES, 't' .. digest, class) end
+end
+
+local function leave(key, place)
+  if sub(key, -1) == '\0' then return end
+  local digest = sub(place, 1, 12)
+  if call('HINCRBY', CLASSES, 'n' .. digest, -1) == 0 then call('HDEL', CLASSES, 'n' .. digest, 't' .. digest) end
+end
+
+-- What became available, told to those who wait, if anybody does.
+local function wake()
+  if #woken == 0 then return end
+  local listeners = call('PUBSUB', 'SHARDNUMSUB', WAKE)[2]
+  if listeners == 0 then return end
+  local lines = {}
+  for index, one in ipairs(woken) do
+    local class = one[3] or call('HGET', CLASSES, 't' .. sub(one[1], 1, 12)) or ''
+    lines[index] = { sub(one[1], 13, 22), one[2], class }
+  end
+  call('SPUBLISH', WAKE, cjson.encode({ digits(now), listeners, lines }))
+end
+
+-- Puts tasks whose claims have expired back: they keep the claim until it is replaced. Whether there may be more.
+local function requeue(limit)
+  local expired = call('ZRANGEBYSCORE', CLAIMED, '-inf', digits(now), 'LIMIT', 0, limit)
+  if #expired == 0 then return false end
+  local members = {}
+  for index, value in ipairs(readMany(CLAIMS, expired)) do
+    local place = value and claimOf(value).place or ''
+    if place ~= '' then
+      members[#members + 1] = '0'
+      members[#members + 1] = place .. expired[index]
+      tell(place, expired[index])
+    end
+  end
+  callMany('ZREM', CLAIMED, expired)
+  callMany('ZADD', QUEUE, members)
+  return #expired == limit
+end
+`,
+  'read-commit': String.raw`-- Reads what is remembered of a task's last commit. KEYS 12 results of the instance
+-- ARGV 1 instance, 2 task. Replies: newest output, result, claim.
+return {
+  call('HGET', PAYLOADS, ARGV[1] .. '\0l'),
+  call('HGET', KEYS[12], ARGV[2]),
+  call('HGET', CLAIMS, ARGV[1] .. '\0' .. ARGV[2]),
+}
+`,
+  'read-event': String.raw`-- Reads the oldest event of a name. KEYS 12 events of the instance
+-- ARGV 1 name. Replies: payload, or nil.
+local first = match(call('HGET', KEYS[12], 'q\0' .. ARGV[1]) or '', '^(%d+) ')
+return first and call('HGET', KEYS[12], 'p\0' .. ARGV[1] .. '\0' .. first) or false
+`,
+  'read-outputs': String.raw`-- Reads outputs. KEYS 12 results of the instance
+-- ARGV 1 instance, 2… tasks
+-- Replies: whether the instance is there, newest output, results.
+local tasks = {}
+for index = 2, #ARGV do tasks[index - 1] = ARGV[index] end
+return { call('HEXISTS', INSTANCES, ARGV[1]), call('HGET', PAYLOADS, ARGV[1] .. '\0l'), readMany(KEYS[12], tasks) }
+`,
+  'read-whole': String.raw`-- Reads an instance with its results. KEYS 12 its results
+-- ARGV 1 instance
+-- Replies: time, record, claims, initial input, final output, newest output, results.
+local record = call('HGET', INSTANCES, ARGV[1])
+if not record then return { digits(now), false } end
+local payloads = call('HMGET', PAYLOADS, ARGV[1], ARGV[1] .. '\0f', ARGV[1] .. '\0l')
+return { digits(now), record, claimsOf(ARGV[1], record), payloads[1], payloads[2], payloads[3], call('HGETALL', KEYS[12]) }
+`,
+  read: String.raw`-- Reads an instance, and whether an event was sent already. KEYS 12 its events
+-- ARGV 1 instance, 2 name of the event ('' none), 3 its id
+-- Replies: time, record, claims, initial input, final output, whether the event is known.
+local record = call('HGET', INSTANCES, ARGV[1])
+if not record then return { digits(now), false } end
+local payloads = call('HMGET', PAYLOADS, ARGV[1], ARGV[1] .. '\0f')
+local isKnown = ARGV[2] ~= '' and call('HEXISTS', KEYS[12], 'i\0' .. ARGV[2] .. '\0' .. ARGV[3]) or 0
+return { digits(now), record, claimsOf(ARGV[1], record), payloads[1], payloads[2], isKnown }
+`,
+  removal: String.raw`-- Removes everything of an instance.
+local function removeInstance(id, record, results, events)
+  for _, entry in ipairs(entriesOf(id, record)) do
+    call('HDEL', CLAIMS, entry.key)
+    call('ZREM', CLAIMED, entry.key)
+    dequeue(entry.key, entry.place)
+    leave(entry.key, entry.place)
+  end
+  if match(record, '^%d+%z[^%z]*%z%d+%z%d+%z(%a)') == 'p' then call('HINCRBY', META, 'paused', -1) end
+  call('ZREM', IDS, id)
+  call('ZREM', ENDED, id)
+  call('ZREM', DUE, 's' .. id)
+  call('HDEL', INSTANCES, id)
+  call('HDEL', PAYLOADS, id, id .. '\0l', id .. '\0f')
+  call('UNLINK', results)
+  if events then call('UNLINK', events) end
+end
+`,
+  remove: `-- Removes an instance. KEYS 12 its results, 13 its events
+-- ARGV 1 ring field, 2 number of the call, 3 instance. Replies: 1 if it was there.
+local outcome = answered()
+if outcome then return outcome[1] end
+local record = call('HGET', INSTANCES, ARGV[3])
+if record then removeInstance(ARGV[3], record, KEYS[12], KEYS[13]) end
+outcome = { record and 1 or 0 }
+remember(outcome)
+return outcome[1]
+`,
+  results: String.raw`-- Outputs and the records of last commits: a hash of the instance's own, task -> order, commit,
+-- output. The newest output is among the payloads instead (task, zero byte, the same), so that
+-- whoever claims the next task gets it in the same step, and small instances need no key of their own.
+-- A commit is its token, revision, status and a sign, worker, and what was claimed with it: nothing
+-- ('-'), a task of the same instance ('=') or of another one ('+'); no commit is a zero byte.
+local NEWEST_BYTES = 4096
+
+local function partsOf(value)
+  local order, token, from = match(value, '^(%d*)%z(%d*)%z()')
+  if token == '' then return order, '\0', sub(value, from), nil end
+  local sign, after = match(value, '^%d+%a([-=+])%z[^%z]*%z()', from)
+  local nextToken
+  if sign == '=' then
+    nextToken, after = match(value, '^[^%z]*%z(%d+)%z()', after)
+  elseif sign == '+' then
+    nextToken, after = match(value, '^[^%z]*%z[^%z]*%z(%d+)%z()', after)
+  end
+  return order, sub(value, #order + 2, after - 1), sub(value, after), tonumber(token), tonumber(nextToken or '0')
+end
+
+local function openResults(id, key)
+  local field = id .. '\0l'
+  local newest = call('HGET', PAYLOADS, field)
+  local newestTask, newestValue
+  if newest then
+    local at = find(newest, '\0', 1, true)
+    newestTask, newestValue = sub(newest, 1, at - 1), sub(newest, at + 1)
+  end
+  local results = {}
+
+  local function setNewest(task, value)
+    newestTask, newestValue = task, value
+    if task then call('HSET', PAYLOADS, field, task .. '\0' .. value) else call('HDEL', PAYLOADS, field) end
+  end
+
+  function results.get(task)
+    if task == newestTask then return newestValue end
+    return call('HGET', key, task)
+  end
+
+  function results.set(task, value)
+    if task == newestTask then setNewest(task, value) else call('HSET', key, task, value) end
+  end
+
+  function results.drop(task)
+    if task == newestTask then setNewest(nil) end
+    call('HDEL', key, task)
+  end
+
+  -- Stores the newest of all.
+  function results.push(task, value)
+    if #value > NEWEST_BYTES then
+      if task == newestTask then setNewest(nil) end
+      call('HSET', key, task, value)
+      return
+    end
+    if newestTask and newestTask ~= task then call('HSET', key, newestTask, newestValue) end
+    setNewest(task, value)
+  end
+
+  -- Takes an output away; the commit stays.
+  function results.clear(task, value)
+    value = value or results.get(task)
+    if not value then return end
+    local order, commit = partsOf(value)
+    if commit == '\0' then results.drop(task) elseif order ~= '' then results.set(task, '\0' .. commit) end
+  end
+
+  function results.clearAll()
+    local fields = call('HGETALL', key)
+    if newestTask then results.clear(newestTask) end
+    for index = 1, #fields, 2 do
+      if fields[index] ~= newestTask then results.clear(fields[index], fields[index + 1]) end
+    end
+  end
+
+  -- Takes a commit away that was made before the task was claimed under this token.
+  function results.forget(task, token)
+    local value = results.get(task)
+    if not value then return end
+    local order, _, output, committed, claimed = partsOf(value)
+    if not committed or committed >= token or claimed == token then return end
+    if order == '' then results.drop(task) else results.set(task, order .. '\0\0' .. output) end
+  end
+
+  return results
+end
+`,
+  'set-up': `-- Sets a namespace up, unless it is, and tells how it is. KEYS 1 its description
+-- ARGV 1 format, 2 shards, 3 '1' if it may be set up. Replies: format, shards ('' not set up).
+local stored = redis.call('HMGET', KEYS[1], 'format', 'shards')
+if stored[1] then return stored end
+if ARGV[3] ~= '1' then return { '', '' } end
+redis.call('HSET', KEYS[1], 'format', ARGV[1], 'shards', ARGV[2])
+return { ARGV[1], ARGV[2] }
+`,
+  stats: `-- Numbers. ARGV 1, 3 and 5 the lowest score of each ended status, 2, 4 and 6 the first above
+-- Replies: whether to ask again (claims expire), instances, ended ones by status, paused, available,
+--      claimed, since when the oldest waits ('' nothing does).
+if requeue(CHUNK) then
+  wake()
+  return { 1 }
+end
+wake()
+local ended = {}
+for index = 1, 3 do ended[index] = call('ZCOUNT', ENDED, ARGV[index * 2 - 1], '(' .. ARGV[index * 2]) end
+local available, oldest = 0, nil
+for _, class in ipairs(servedClasses({}, '')) do
+  local low, high = '[' .. class[1], '(' .. class[1] .. AFTER_NOW
+  local first = call('ZRANGEBYLEX', QUEUE, low, high, 'LIMIT', 0, 1)[1]
+  if first then
+    available = available + call('ZLEXCOUNT', QUEUE, low, high)
+    oldest = math.min(oldest or now, sinceOf(first))
+  end
+end
+return {
+  0, call('ZCARD', IDS), ended[1], ended[2], ended[3], tonumber(call('HGET', META, 'paused') or '0'), available,
+  call('ZCOUNT', CLAIMED, '(' .. digits(now), '+inf'), digits(now), oldest and digits(oldest) or '',
+}
+`,
+  'take-event': String.raw`-- Takes the oldest event of a name away. KEYS 12 events of the instance
+-- ARGV 1 instance, 2 name. Replies: payload, or nil.
+local record = call('HGET', INSTANCES, ARGV[1])
+if not record then return false end
+local payload = popEvent(KEYS[12], ARGV[2])
+if not payload then return false end
+local before, version, queued, after = match(record, '^(%d+%z[^%z]*%z)(%d+)%z(%d+)(%z.*)$')
+call('HSET', INSTANCES, ARGV[1], before .. digits(version + 1) .. '\0' .. digits(queued - 1) .. after)
+return payload
+`,
+  tidy: `-- Forgets what clients were answered that are gone: some of them each time, or those that are named.
+-- ARGV 1… fields
+if #ARGV > 0 then return call('HDEL', META, unpack(ARGV)) end
+local removed = 0
+local fields = call('HRANDFIELD', META, 20, 'WITHVALUES')
+for index = 1, #fields, 2 do
+  local at = sub(fields[index], 1, 2) == 's:' and match(fields[index + 1], '^%d+%z(%d+)%z')
+  if at and now - tonumber(at) > 3600000 then removed = removed + call('HDEL', META, fields[index]) end
+end
+return removed
+`,
+  write: String.raw`-- Writes changes of several instances, each if what was read is still there, and claims what they ask for.
+-- KEYS 12… results, and where they are needed events, of the instances
+-- ARGV 1 ring field, 2 number of the call, 3 milliseconds worth a level of priority,
+--      then requests: how many; each: worker, ttl ('' never), filter,
+--      then writes: how many; each as read below.
+-- Replies: time; of each write '0' (refused), '1', '2' (a task of its own claimed), '3' (another's);
+--      due instances ('' unless a task was asked for); claims of own tasks; entry keys and claims of
+--      others', and their records, inputs, newest outputs and claims (see describe).
+local aging = tonumber(ARGV[3])
+local from = 4
+
+local function arg()
+  from = from + 1
+  return ARGV[from - 1]
+end
+
+local requests = {}
+for index = 1, tonumber(arg()) do
+  local request = { worker = arg(), ttl = arg() }
+  request.filter, from = readFilter(from)
+  requests[index] = request
+end
+
+local writes = tonumber(arg())
+local outcome = answered()
+if not outcome then
+  local states, ownKeys, ownClaims, otherKeys, otherClaims = {}, {}, {}, {}, {}
+  local unfinished = {}
+
+  for index = 1, writes do
+    local id, expected, at, tolerance = arg(), arg(), tonumber(arg()), tonumber(arg())
+    local holder = arg()
+    local heldKey, heldToken, held
+    if holder ~= '' then heldKey, heldToken = id .. '\0' .. arg(), arg() end
+    local stored = call('HGET', INSTANCES, id)
+    local isRight = math.abs(now - at) <= tolerance
+    if expected == '' then
+      isRight = isRight and not stored
+    else
+      isRight = isRight and stored and sub(stored, 1, #expected) == expected
+    end
+    if isRight and heldKey then
+      local value = call('HGET', CLAIMS, heldKey)
+      held = value and claimOf(value)
+      isRight = held and held.worker == holder and (heldToken == '' or held.token == heldToken)
+    end
+    states[index] = isRight and '1' or '0'
+
+    local record, isOpen = arg(), arg() ~= ''
+    local resultsKey, eventsKey = KEYS[tonumber(arg())], KEYS[tonumber(arg())]
+    local request = requests[tonumber(arg())]
+    local own, ownPlace, ownIsNew
+    if request then own, ownPlace = arg(), arg() end
+
+    local forgotten = {}
+    for _ = 1, tonumber(arg()) do
+      local kind, task, place = arg(), arg(), arg()
+      local target, class, isReleased
+      if kind == 'a' then
+        class = arg()
+      elseif kind == 'm' then
+        target, class, isReleased = arg(), arg(), arg() ~= ''
+      end
+      if isRight then
+        local key = id .. '\0' .. task
+        local claim
+        if kind ~= 'a' then
+          claim = key == heldKey and held
+          if not claim then
+            local value = call('HGET', CLAIMS, key)
+            claim = value and claimOf(value)
+          end
+        end
+        if kind == 'a' then
+          enter(key, place, class)
+        elseif kind == 'r' then
+          leave(key, place)
+        elseif target and sub(place, 1, 12) ~= sub(target, 1, 12) then
+          enter(key, target, class)
+          leave(key, place)
+        end
+        local isHeld = claim and isLive(claim)
+        if kind == 'a' then
+          if request and task == own then ownIsNew = true elseif isOpen then enqueue(key, place, class) end
+        elseif kind == 'r' then
+          if claim then
+            call('HDEL', CLAIMS, key)
+            if claim.worker ~= '' then call('ZREM', CLAIMED, key) end
+            forgotten[#forgotten + 1] = { task, tonumber(claim.token) }
+          end
+          if not isHeld then dequeue(key, place) end
+        else
+          target = target or place
+          if isHeld and not isReleased then
+            claim.place = (kind == 'o' or kind == 'm' and isOpen) and target or ''
+            call('HSET', CLAIMS, key, claimText(claim))
+          else
+            if claim then
+              if claim.worker ~= '' then call('ZREM', CLAIMED, key) end
+              if isReleased then claim.worker = '' end
+              claim.place = isOpen and target or ''
+              call('HSET', CLAIMS, key, claimText(claim))
+            end
+            if not isHeld then dequeue(key, place) end
+            if isOpen then enqueue(key, target, class) end
+          end
+        end
+      end
+    end
+
+    local endedScore, paused, signal = arg(), arg(), arg()
+    local input, output = arg(), nil
+    if input == '1' then input = { arg() } end
+    if arg() == '1' then output = arg() end
+    if isRight then
+      call('HSET', INSTANCES, id, record)
+      if expected == '' then call('ZADD', IDS, 0, id) end
+      if endedScore ~= '' then
+        call('ZADD', ENDED, endedScore, id)
+        if eventsKey then call('UNLINK', eventsKey) end
+      end
+      if paused ~= '' then call('HINCRBY', META, 'paused', paused) end
+      if signal == '1' then
+        call('ZADD', DUE, digits(now), 's' .. id)
+      elseif signal == '0' then
+        call('ZREM', DUE, 's' .. id)
+      end
+      if input == '0' then
+        call('HDEL', PAYLOADS, id)
+      elseif input ~= '' then
+        call('HSET', PAYLOADS, id, input[1])
+      end
+      if output then call('HSET', PAYLOADS, id .. '\0f', output) end
+    end
+
+    local removed, removedTasks = arg(), {}
+    if removed ~= 'all' then
+      for number = 1, tonumber(removed) do removedTasks[number] = arg() end
+    end
+    local results = {}
+    for number = 1, tonumber(arg()) do results[number] = { arg(), arg(), arg() } end
+    local taken = arg()
+    local eventName, eventId, payload = arg(), nil, nil
+    if eventName ~= '' then
+      eventId = arg()
+      if arg() == '1' then payload = arg() end
+    end
+    local committed, commit = arg(), nil
+    if committed ~= '' then commit = { arg(), arg(), arg() } end
+
+    if isRight then
+      if taken ~= '' then popEvent(eventsKey, taken) end
+      if eventName ~= '' and endedScore == '' then pushEvent(eventsKey, eventName, eventId, payload) end
+      local claimed
+      if ownIsNew then
+        local key, expires = id .. '\0' .. own, expiryOf(request.ttl)
+        claimed = { token = nextToken(), deliveries = '1', expires = expires, at = digits(now), worker = request.worker, place = ownPlace }
+        call('HSET', CLAIMS, key, claimText(claimed))
+        call('ZADD', CLAIMED, expires == '' and '+inf' or expires, key)
+      elseif request and own ~= '' then
+        local key = id .. '\0' .. own
+        local value = call('HGET', CLAIMS, key)
+        if not value or not isLive(claimOf(value)) then
+          local _, values = hold({ ownPlace .. key }, request.worker, expiryOf(request.ttl))
+          claimed = claimOf(values[1])
+        end
+      end
+      if claimed then
+        states[index] = '2'
+        ownKeys[#ownKeys + 1] = id .. '\0' .. own
+        ownClaims[#ownClaims + 1] = claimText(claimed)
+      end
+      unfinished[#unfinished + 1] = {
+        index = index, id = id, key = resultsKey, request = request, isNew = expected == '',
+        own = own, claimed = claimed, removed = removed, removedTasks = removedTasks, results = results,
+        forgotten = forgotten, committed = committed, commit = commit,
+      }
+    end
+  end
+
+  -- The best tasks of any instance, once all that these writes bring is in the queue.
+  local finders, wanted = {}, {}
+  for _, write in ipairs(unfinished) do
+    if write.request and not write.claimed then wanted[write.request] = (wanted[write.request] or 0) + 1 end
+  end
+  local isAsked = false
+  for _, request in ipairs(requests) do
+    if wanted[request] then
+      if not isAsked then requeue(CHUNK) end
+      isAsked = true
+    end
+  end
+  for _, write in ipairs(unfinished) do
+    local request = write.request
+    local claimedInstance, claimedTask, claimedToken
+    if write.claimed then
+      claimedInstance, claimedTask, claimedToken = write.id, write.own, write.claimed.token
+    elseif request then
+      -- Another request's finder does not know what was claimed since it was made.
+      local found = finders[request]
+      if not found or found.isStale then
+        found = { next = finder(request.filter, request.worker, aging, wanted[request]) }
+        finders[request] = found
+      end
+      local member = found.next()
+      if member then
+        for other, one in pairs(finders) do one.isStale = other ~= request end
+        local keys, values = hold({ member }, request.worker, expiryOf(request.ttl))
+        local at = find(keys[1], '\0', 1, true)
+        claimedInstance, claimedTask = sub(keys[1], 1, at - 1), sub(keys[1], at + 1)
+        claimedToken = match(values[1], '^%d+')
+        states[write.index] = '3'
+        otherKeys[#otherKeys + 1] = keys[1]
+        otherClaims[#otherClaims + 1] = values[1]
+      end
+    end
+
+    if write.removed ~= '0' or #write.results > 0 or write.commit or #write.forgotten > 0 then
+      local results = openResults(write.id, write.key)
+      for _, one in ipairs(write.forgotten) do
+        if one[1] ~= write.committed then results.forget(one[1], one[2]) end
+      end
+      if write.removed == 'all' then
+        results.clearAll()
+      else
+        for _, task in ipairs(write.removedTasks) do results.clear(task) end
+      end
+      local commitText
+      if write.commit then
+        local sign, tail = '-', ''
+        if claimedInstance == write.id then
+          sign, tail = '=', claimedTask .. '\0' .. claimedToken .. '\0'
+        elseif claimedInstance then
+          sign, tail = '+', claimedInstance .. '\0' .. claimedTask .. '\0' .. claimedToken .. '\0'
+        end
+        commitText = write.commit[1] .. '\0' .. write.commit[2] .. sign .. '\0' .. write.commit[3] .. '\0' .. tail
+      end
+      local isCommitStored = false
+      for number, result in ipairs(write.results) do
+        local task = result[1]
+        local mine = '\0'
+        if task == write.committed then
+          mine, isCommitStored = commitText, true
+        elseif not write.isNew then
+          local old = results.get(task)
+          if old then local _, kept = partsOf(old) mine = kept end
+        end
+        local value = result[2] .. '\0' .. mine .. result[3]
+        if number == #write.results then results.push(task, value) else results.set(task, value) end
+      end
+      if commitText and not isCommitStored then
+        local old = results.get(write.committed)
+        local order, output = '', ''
+        if old then
+          local _
+          order, _, output = partsOf(old)
+        end
+        results.set(write.committed, order .. '\0' .. commitText .. output)
+      end
+    end
+  end
+
+  saveToken()
+  outcome = { states, ownKeys, ownClaims, otherKeys, otherClaims, isAsked }
+  remember(outcome)
+  wake()
+end
+
+local records, inputs, claims = describe(outcome[4])
+return { digits(now), outcome[1], outcome[6] and dueInstances() or {}, outcome[3], outcome[4], outcome[5], records, inputs, claims }
+`,
+}

@@ -1,0 +1,70 @@
+-- Putting tasks in the queue, and telling those who wait.
+local woken = {}
+
+local function tell(place, key, class)
+  if #woken < 16 then woken[#woken + 1] = { place, key, class or false } end
+end
+
+local function enqueue(key, place, class)
+  local task = find(key, '\0', 1, true)
+  if task == #key then
+    -- A timer without a task completes its instance.
+    call('ZADD', DUE, digits(sinceOf(place)), 't' .. sub(key, 1, task - 1))
+  else
+    call('ZADD', QUEUE, '0', place .. key)
+    tell(place, key, class)
+  end
+end
+
+local function dequeue(key, place)
+  local task = find(key, '\0', 1, true)
+  if task == #key then
+    call('ZREM', DUE, 't' .. sub(key, 1, task - 1))
+  else
+    call('ZREM', QUEUE, place .. key)
+  end
+end
+
+-- Counts an entry of a class, which it belongs to as long as it is stored.
+local function enter(key, place, class)
+  if sub(key, -1) == '\0' then return end
+  local digest = sub(place, 1, 12)
+  if call('HINCRBY', CLASSES, 'n' .. digest, 1) == 1 then call('HSET', CLASSES, 't' .. digest, class) end
+end
+
+local function leave(key, place)
+  if sub(key, -1) == '\0' then return end
+  local digest = sub(place, 1, 12)
+  if call('HINCRBY', CLASSES, 'n' .. digest, -1) == 0 then call('HDEL', CLASSES, 'n' .. digest, 't' .. digest) end
+end
+
+-- What became available, told to those who wait, if anybody does.
+local function wake()
+  if #woken == 0 then return end
+  local listeners = call('PUBSUB', 'SHARDNUMSUB', WAKE)[2]
+  if listeners == 0 then return end
+  local lines = {}
+  for index, one in ipairs(woken) do
+    local class = one[3] or call('HGET', CLASSES, 't' .. sub(one[1], 1, 12)) or ''
+    lines[index] = { sub(one[1], 13, 22), one[2], class }
+  end
+  call('SPUBLISH', WAKE, cjson.encode({ digits(now), listeners, lines }))
+end
+
+-- Puts tasks whose claims have expired back: they keep the claim until it is replaced. Whether there may be more.
+local function requeue(limit)
+  local expired = call('ZRANGEBYSCORE', CLAIMED, '-inf', digits(now), 'LIMIT', 0, limit)
+  if #expired == 0 then return false end
+  local members = {}
+  for index, value in ipairs(readMany(CLAIMS, expired)) do
+    local place = value and claimOf(value).place or ''
+    if place ~= '' then
+      members[#members + 1] = '0'
+      members[#members + 1] = place .. expired[index]
+      tell(place, expired[index])
+    end
+  end
+  callMany('ZREM', CLAIMED, expired)
+  callMany('ZADD', QUEUE, members)
+  return #expired == limit
+end

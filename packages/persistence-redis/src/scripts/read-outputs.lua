@@ -1,0 +1,6 @@
+-- Reads outputs. KEYS 12 results of the instance
+-- ARGV 1 instance, 2… tasks
+-- Replies: whether the instance is there, newest output, results.
+local tasks = {}
+for index = 2, #ARGV do tasks[index - 1] = ARGV[index] end
+return { call('HEXISTS', INSTANCES, ARGV[1]), call('HGET', PAYLOADS, ARGV[1] .. '\0l'), readMany(KEYS[12], tasks) }

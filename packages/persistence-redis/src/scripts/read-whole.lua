@@ -1,0 +1,7 @@
+-- Reads an instance with its results. KEYS 12 its results
+-- ARGV 1 instance
+-- Replies: time, record, claims, initial input, final output, newest output, results.
+local record = call('HGET', INSTANCES, ARGV[1])
+if not record then return { digits(now), false } end
+local payloads = call('HMGET', PAYLOADS, ARGV[1], ARGV[1] .. '\0f', ARGV[1] .. '\0l')
+return { digits(now), record, claimsOf(ARGV[1], record), payloads[1], payloads[2], payloads[3], call('HGETALL', KEYS[12]) }

@@ -1,0 +1,182 @@
+import type { EndedStatus, WorkerFilter } from '@sayiir/persistence-core'
+import {
+  type ClaimRequest,
+  type DispatchEntry,
+  type InstanceWrite,
+  isEnded,
+  isOpen,
+  type StoredInstance,
+} from '@sayiir/persistence-core/adapter'
+import type { Argument } from './connection.ts'
+import type { Shard } from './layout.ts'
+import { classOf, encodeInstance, expectedOf, placeOf, statusCharacter } from './records.ts'
+
+/** Scores of ended instances are divided by status; a time is always less. */
+const STATUS_STEP = 2 ** 49
+const ENDED: readonly EndedStatus[] = ['completed', 'failed', 'cancelled']
+
+/** The lowest score of an ended status; the first that is not one of its is `STATUS_STEP` more. */
+export function endedFrom(status: EndedStatus): number {
+  return ENDED.indexOf(status) * STATUS_STEP
+}
+
+/** What a worker serves, as scripts read it. */
+export function pushFilter(args: Argument[], { tags, definitionHashes }: WorkerFilter): void {
+  for (const wanted of [tags, definitionHashes]) {
+    if (wanted === undefined) args.push('')
+    else args.push(wanted.length, ...wanted)
+  }
+}
+
+/** Bytes as the driver takes them, without a copy. */
+function toBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** Arguments of `scripts/write.lua` after the call's number. */
+export function writeArguments(
+  shard: Shard,
+  agingIntervalMs: number,
+  writes: readonly InstanceWrite[],
+): { readonly keys: readonly string[]; readonly args: readonly Argument[] } {
+  const keys = [...shard.keys]
+  const requests = new Map<string, { readonly number: number; readonly request: ClaimRequest }>()
+  const numbers = writes.map(({ claimNext }) => {
+    if (claimNext === null) return 0
+    const { workerId, ttlMs, filter } = claimNext.request
+    const key = JSON.stringify([workerId, ttlMs, filter.tags, filter.definitionHashes])
+    const known = requests.get(key)
+    if (known !== undefined) return known.number
+    const number = requests.size + 1
+    requests.set(key, { number, request: claimNext.request })
+    return number
+  })
+  const args: Argument[] = [agingIntervalMs, requests.size]
+  for (const { request } of requests.values()) {
+    args.push(request.workerId, request.ttlMs ?? '')
+    pushFilter(args, request.filter)
+  }
+  args.push(writes.length)
+  for (const [index, write] of writes.entries()) {
+    pushWrite(args, keys, shard, write, numbers[index] ?? 0)
+  }
+  return { keys, args }
+}
+
+function pushWrite(
+  args: Argument[],
+  keys: string[],
+  shard: Shard,
+  write: InstanceWrite,
+  request: number,
+): void {
+  const { instanceId, before, after, holds, claimNext } = write
+  const { status } = after.head.state
+  const hasEnded = isEnded(status)
+  args.push(instanceId, before === null ? '' : expectedOf(before), write.at, write.toleranceMs)
+  args.push(holds?.workerId ?? '')
+  if (holds !== null) args.push(holds.taskId, holds.token ?? '')
+  args.push(encodeInstance(after), isOpen(after) ? '1' : '')
+  args.push(keys.push(shard.results(instanceId)))
+  const usesEvents = write.event !== null || write.takenEvent !== null
+  args.push(usesEvents || (hasEnded && before !== null) ? keys.push(shard.events(instanceId)) : 0)
+  args.push(request)
+  if (claimNext !== null) {
+    const own = after.entries.find(({ taskId }) => taskId === claimNext.own)
+    args.push(own?.taskId ?? '', own === undefined ? '' : placeOf(own, after.head.definitionHash))
+  }
+  pushEntryChanges(args, write)
+  args.push(
+    isEnded(status) ? endedFrom(status) + after.head.updatedAt : '',
+    pausedChange(before, after),
+    signalChange(before, after),
+  )
+  pushPayloads(args, before, after)
+  pushResults(args, write)
+}
+
+/** Of each entry that changes its place in the queue, or may be put there or taken away. */
+function pushEntryChanges(args: Argument[], { before, after, entries }: InstanceWrite): void {
+  const count = args.push(0) - 1
+  let changes = 0
+  const push = (...change: readonly string[]): void => {
+    args.push(...change)
+    changes += 1
+  }
+  const place = (entry: DispatchEntry, of: StoredInstance): string =>
+    placeOf(entry, of.head.definitionHash)
+  const stored = new Map(before?.entries.map((entry) => [entry.taskId, entry]))
+  const remove = (taskId: string): void => {
+    const entry = stored.get(taskId)
+    if (entry !== undefined && before !== null) push('r', taskId, place(entry, before))
+    stored.delete(taskId)
+  }
+  for (const taskId of entries.removed) remove(taskId)
+  for (const entry of entries.added) {
+    remove(entry.taskId)
+    push('a', entry.taskId, place(entry, after), classOf(entry, after.head.definitionHash))
+  }
+  if (stored.size > 0 && before !== null) {
+    const released = new Set(entries.released)
+    const opens = isOpen(after)
+    const stays = isOpen(before) === opens
+    for (const entry of after.entries) {
+      const old = stored.get(entry.taskId)
+      if (old === undefined) continue
+      const { taskId } = entry
+      const from = place(old, before)
+      const to = place(entry, after)
+      if (from !== to || released.has(taskId)) {
+        const text = classOf(entry, after.head.definitionHash)
+        push('m', taskId, from, to, text, released.has(taskId) ? '1' : '')
+      } else if (!stays) push(opens ? 'o' : 'c', taskId, from)
+    }
+  }
+  args[count] = changes
+}
+
+function pausedChange(before: StoredInstance | null, after: StoredInstance): string {
+  const was = before?.head.state.status === 'paused'
+  const is = after.head.state.status === 'paused'
+  return was === is ? '' : is ? '1' : '-1'
+}
+
+function signalChange(before: StoredInstance | null, after: StoredInstance): string {
+  if (after.cancel !== null || after.pause !== null) return '1'
+  return before !== null && (before.cancel !== null || before.pause !== null) ? '0' : ''
+}
+
+function pushPayloads(
+  args: Argument[],
+  before: StoredInstance | null,
+  { head }: StoredInstance,
+): void {
+  const old = before?.head.initialInput ?? null
+  const input = head.initialInput
+  if (input === old || (input !== null && old !== null && Buffer.compare(input, old) === 0)) {
+    args.push('')
+  } else if (input === null) args.push('0')
+  else args.push('1', toBuffer(input))
+  if (head.state.status === 'completed') args.push('1', toBuffer(head.state.finalOutput))
+  else args.push('')
+}
+
+function pushResults(
+  args: Argument[],
+  { removedResults, results, takenEvent, event, commit }: InstanceWrite,
+): void {
+  if (removedResults === 'all') args.push('all')
+  else args.push(removedResults.length, ...removedResults)
+  args.push(results.length)
+  for (const { taskId, order, output } of results) args.push(taskId, order, toBuffer(output))
+  args.push(takenEvent ?? '', event?.signalName ?? '')
+  if (event !== null) {
+    args.push(event.eventId ?? '')
+    if (event.payload === null) args.push('')
+    else args.push('1', toBuffer(event.payload))
+  }
+  args.push(commit?.taskId ?? '')
+  if (commit !== null) {
+    args.push(commit.token, `${commit.revision}${statusCharacter(commit.status)}`, commit.workerId)
+  }
+}

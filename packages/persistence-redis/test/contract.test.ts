@@ -1,0 +1,26 @@
+import { testBackendContract } from '@sayiir/persistence-core/contract'
+import { RedisBackend } from '@sayiir/persistence-redis'
+import { Redis } from 'ioredis'
+import { inject } from 'vitest'
+import { dropKeys } from './keys.ts'
+import { connect } from './process.ts'
+
+const { url } = inject('redis')
+// Inherited by the processes that the suite spawns.
+process.env.SAYIIR_REDIS_TEST_URL = url
+
+testBackendContract({
+  name: 'redis',
+  capabilities: { durable: true, shared: true, wakeups: 'push', clock: 'store', order: 'global' },
+  connect,
+  drop: (namespace) => dropKeys(url, `${namespace}:`),
+  processModule: new URL('./process.ts', import.meta.url),
+  borrow: async (namespace) => {
+    const client = new Redis(url)
+    return {
+      backend: await RedisBackend.fromClient(client, { keyPrefix: `${namespace}:` }),
+      isOpen: async () => (await client.ping()) === 'PONG',
+      close: async () => client.disconnect(),
+    }
+  },
+})
