@@ -35,6 +35,7 @@ type FoundReply = [
   records: (Buffer | null)[],
   payloads: (Buffer | null)[],
   claims: ((Buffer | null)[] | null)[],
+  leftOwn?: number,
 ]
 
 /** Claims, and the search for tasks. */
@@ -93,10 +94,10 @@ export class DispatchStore {
   async claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
     const { shards } = this.#context.layout
     const first = this.#next()
-    const claimed = await this.#claimIn(first, request)
+    const claimed = await this.#claimIn(first, request, shards.length > 1)
     const left = request.limit - claimed.tasks.length
     if (left === 0 || shards.length === 1) return claimed
-    const more = await this.claimElsewhere({ ...request, limit: left }, first)
+    const more = await this.claimElsewhere({ ...request, limit: left }, first, claimed.leftOwn)
     return {
       now: more.now,
       tasks: [...claimed.tasks, ...more.tasks],
@@ -104,30 +105,41 @@ export class DispatchStore {
     }
   }
 
-  /** Claims in the other shards: asks all which have work, then those that do. */
-  async claimElsewhere(request: ClaimRequest, searched: Shard): Promise<Dispatched<ClaimedEntry>> {
+  /**
+   * Claims in the other shards: looks which have work, then claims there. What the worker failed
+   * itself comes last (rule D4), also what was left of it in the shard that was searched first.
+   */
+  async claimElsewhere(
+    request: ClaimRequest,
+    searched: Shard,
+    leftOwn: boolean,
+  ): Promise<Dispatched<ClaimedEntry>> {
     const turn = this.#next().index
     const { shards } = this.#context.layout
     const others = [...shards.slice(turn), ...shards.slice(0, turn)].filter(
       (shard) => shard !== searched,
     )
     const looks = await Promise.all(
-      others.map((shard) => look(this.#context, shard, request.filter)),
+      others.map((shard) => look(this.#context, shard, request.filter, request.workerId)),
     )
     const tasks: ClaimedEntry[] = []
-    const due = looks.flatMap((one) => one.due)
     let now = Math.max(...looks.map((one) => one.now))
-    for (const [index, shard] of others.entries()) {
-      if (tasks.length === request.limit) break
-      if (looks[index]?.task == null) continue
-      const claimed = await this.#claimIn(shard, {
-        ...request,
-        limit: request.limit - tasks.length,
-      })
+    const withOwn = leftOwn ? [searched] : []
+    const claim = async (shard: Shard, skipsOwn: boolean): Promise<boolean> => {
+      if (tasks.length === request.limit) return false
+      const limit = request.limit - tasks.length
+      const claimed = await this.#claimIn(shard, { ...request, limit }, skipsOwn)
       tasks.push(...claimed.tasks)
       now = claimed.now
+      return claimed.leftOwn
     }
-    return { now, tasks, due }
+    for (const [index, shard] of others.entries()) {
+      const { task = null, isOwnFailure = false } = looks[index] ?? {}
+      if (task === null) continue
+      if (isOwnFailure || (await claim(shard, true))) withOwn.push(shard)
+    }
+    for (const shard of withOwn) await claim(shard, false)
+    return { now, tasks, due: looks.flatMap((one) => one.due) }
   }
 
   async findAvailable(request: WorkRequest): Promise<Dispatched<FoundTask>> {
@@ -158,7 +170,11 @@ export class DispatchStore {
     return shards[this.#turn] as Shard
   }
 
-  async #claimIn(shard: Shard, request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
+  async #claimIn(
+    shard: Shard,
+    request: ClaimRequest,
+    skipsOwn: boolean,
+  ): Promise<Dispatched<ClaimedEntry> & { readonly leftOwn: boolean }> {
     const { connection, options, clock } = this.#context
     for (;;) {
       const latest = clock.latest(connection.timeoutMs)
@@ -168,9 +184,10 @@ export class DispatchStore {
         latest,
         request.workerId,
         request.ttlMs ?? '',
+        skipsOwn ? '1' : '',
       ]
       pushFilter(args, request.filter)
-      const [time, due, keys, values, records, payloads, claims] = (await connection.runOnce(
+      const [time, due, keys, values, records, payloads, claims, left] = (await connection.runOnce(
         'claim-available',
         shard,
         shard.keys,
@@ -181,7 +198,7 @@ export class DispatchStore {
       // The server's clock was set forward: it took the call for one that was given up.
       if (now > latest) continue
       const tasks = readClaimed(keys, values as Buffer[], { records, payloads, claims })
-      return { now, tasks, due: toTexts(due) }
+      return { now, tasks, due: toTexts(due), leftOwn: left === 1 }
     }
   }
 

@@ -139,7 +139,7 @@ export class InstanceStore {
     if (!result.written || result.next !== null || claimNext === null || layout.shards.length === 1)
       return result
     // This shard has no more work: another one may have.
-    const { tasks, due } = await this.#dispatch.claimElsewhere(claimNext.request, shard)
+    const { tasks, due } = await this.#dispatch.claimElsewhere(claimNext.request, shard, true)
     const [next = null] = tasks
     if (next !== null && commit !== null) {
       const claimed = `${next.instanceId}\0${next.taskId}\0${next.claim.token}\0`
@@ -169,7 +169,12 @@ export class InstanceStore {
 
   async #send(shard: Shard, writes: readonly InstanceWrite[]): Promise<readonly WriteResult[]> {
     const { connection, options } = this.#context
-    const { keys, args } = writeArguments(shard, options.agingIntervalMs, writes)
+    const { keys, args } = writeArguments(
+      shard,
+      options.agingIntervalMs,
+      this.#context.layout.shards.length > 1,
+      writes,
+    )
     const [time, states, due, ownClaims, otherKeys, otherClaims, records, payloads, claims] =
       (await connection.runOnce('write', shard, keys, args)) as [
         Buffer,

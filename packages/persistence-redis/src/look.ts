@@ -12,6 +12,8 @@ export interface Look {
   readonly due: readonly string[]
   /** The best task that is available, or null. */
   readonly task: Required<TaskWakeup> | null
+  /** Whether there is nothing but what the worker failed itself. */
+  readonly isOwnFailure: boolean
   /** Where there is none: when there may be one, as far as is known; epoch milliseconds. */
   readonly nextAt: number | null
 }
@@ -21,14 +23,16 @@ export async function look(
   { connection, clock, options }: StoreContext,
   shard: Shard,
   filter: WorkerFilter,
+  workerId: string | null,
 ): Promise<Look> {
-  const args: Argument[] = ['', '', options.agingIntervalMs]
+  const args: Argument[] = ['', '', options.agingIntervalMs, workerId ?? '']
   pushFilter(args, filter)
-  const [time, due, key, detail] = (await connection.run('look', shard.keys, args)) as [
+  const [time, due, key, detail, isOwn] = (await connection.run('look', shard.keys, args)) as [
     Buffer,
     Buffer[],
     Buffer,
     Buffer,
+    number?,
   ]
   const now = Number(time.toString())
   clock.observe(now)
@@ -37,6 +41,7 @@ export async function look(
     now,
     due: toTexts(due),
     task: isFound ? { ...splitKey(key), definitionHash: detail.toString() } : null,
+    isOwnFailure: isOwn === 1,
     nextAt: isFound || detail.length === 0 ? null : Number(detail.toString()),
   }
 }

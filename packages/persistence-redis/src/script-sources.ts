@@ -70,17 +70,19 @@ return outcome
 `,
   'claim-available': `-- Claims the best tasks of a shard.
 -- ARGV 1 ring field, 2 number of the call, 3 milliseconds worth a level of priority, 4 limit,
---      5 latest time at which anybody waits for the reply, 6 worker, 7 ttl ('' never), 8… filter
--- Replies: time; due instances; entry keys; claims; records, inputs and newest outputs, claims (see describe).
+--      5 latest time at which anybody waits for the reply, 6 worker, 7 ttl ('' never),
+--      8 '1' to leave what the worker failed itself, 9… filter
+-- Replies: time; due instances; entry keys; claims; records, inputs and newest outputs, claims (see
+--      describe); whether something was left.
 local outcome = answered()
 if not outcome then
   local limit, worker = tonumber(ARGV[4]), ARGV[6]
   local members = {}
   if now <= tonumber(ARGV[5]) then
-    local filter = readFilter(8)
+    local filter = readFilter(9)
     local more, batches = requeue(CHUNK), 1
     repeat
-      local nextMember = finder(filter, worker, tonumber(ARGV[3]), limit)
+      local nextMember = finder(filter, worker, tonumber(ARGV[3]), limit, ARGV[8] == '1')
       members = {}
       while #members < limit do
         local member = nextMember()
@@ -94,12 +96,12 @@ if not outcome then
   end
   local keys, values = hold(members, worker, expiryOf(ARGV[7]))
   saveToken()
-  outcome = { keys, values }
+  outcome = { keys, values, leftOwn and 1 or 0 }
   remember(outcome)
   wake()
 end
-local records, inputs, claims = describe(outcome[1])
-return { digits(now), dueInstances(), outcome[1], outcome[2], records, inputs, claims }
+local records, payloads, claims = describe(outcome[1])
+return { digits(now), dueInstances(), outcome[1], outcome[2], records, payloads, claims, outcome[3] }
 `,
   'claim-task': String.raw`-- Claims one task if it is available.
 -- ARGV 1 ring field, 2 number of the call, 3 latest time at which anybody waits for the reply,
@@ -237,13 +239,19 @@ local function sink(heap, index)
   end
 end
 
--- The best tasks one after the other: each call gives a member of the queue, or nil.
-local function finder(filter, worker, aging, wanted)
+-- Whether tasks were passed over that the worker failed itself.
+local leftOwn = false
+
+-- The best tasks one after the other: each call gives a member of the queue, or nil. Of several
+-- shards each is asked for what the worker did not fail itself before any is asked for the rest.
+local function finder(filter, worker, aging, wanted, skipsOwn)
   local heap = {}
   local size = math.min(wanted, 128)
   for _, class in ipairs(servedClasses(filter, worker)) do
     local page = call('ZRANGEBYLEX', QUEUE, '[' .. class[1], '(' .. class[1] .. AFTER_NOW, 'LIMIT', 0, size)
-    if #page > 0 then
+    if #page > 0 and class[3] and skipsOwn then
+      leftOwn = true
+    elseif #page > 0 then
       local cursor = { class = class[1], priority = class[2], own = class[3], page = page, at = 0, size = size }
       advance(cursor, aging)
       heap[#heap + 1] = cursor
@@ -378,7 +386,7 @@ end
 `,
   'find-available': `-- Finds the best tasks of a shard, and puts expired claims back.
 -- ARGV 1 and 2 '', 3 milliseconds worth a level of priority, 4 limit, 5 worker, 6… filter
--- Replies: time; due instances; entry keys; claims; records, inputs, claims (see describe).
+-- Replies: time; due instances; entry keys; claims; records, payloads, claims (see describe).
 local limit = tonumber(ARGV[4])
 local filter = readFilter(6)
 local more, batches = requeue(CHUNK), 1
@@ -395,8 +403,8 @@ repeat
   if not isEnough then more, batches = requeue(CHUNK), batches + 1 end
 until isEnough
 wake()
-local records, inputs, claims = describe(keys)
-return { digits(now), dueInstances(), keys, readMany(CLAIMS, keys), records, inputs, claims }
+local records, payloads, claims = describe(keys)
+return { digits(now), dueInstances(), keys, readMany(CLAIMS, keys), records, payloads, claims }
 `,
   list: `-- Lists instances by id.
 -- ARGV 1 where to start, 2 how many to look at, 3 how many to return, 4 how many statuses ('' all),
@@ -433,16 +441,21 @@ end
 return reply
 `,
   look: `-- Whether there is work, and when there will be.
--- ARGV 1 and 2 '', 3 milliseconds worth a level of priority, 4… filter
--- Replies: time; due instances; entry key and definition, or '' and when to look again ('' not known).
-local filter = readFilter(4)
+-- ARGV 1 and 2 '', 3 milliseconds worth a level of priority, 4 worker ('' nobody in particular), 5… filter
+-- Replies: time; due instances; entry key, definition and whether the worker failed it itself, or '' and when to look again ('' not known).
+local filter = readFilter(5)
 local more = requeue(CHUNK)
 wake()
-local member = finder(filter, '', tonumber(ARGV[3]), 1)()
+local member = finder(filter, ARGV[4], tonumber(ARGV[3]), 1, true)()
+local isOwn = 0
+if not member and leftOwn then
+  isOwn = 1
+  member = finder(filter, ARGV[4], tonumber(ARGV[3]), 1)()
+end
 local due = dueInstances()
 if member then
   local _, _, definition = match(call('HGET', CLASSES, 't' .. sub(member, 1, 12)), '^(%d)%z([^%z]*)%z([^%z]*)')
-  return { digits(now), due, sub(member, 23), definition }
+  return { digits(now), due, sub(member, 23), definition, isOwn }
 end
 local nextAt = more and now or nil
 for _, class in ipairs(servedClasses(filter, '')) do
@@ -887,11 +900,12 @@ return removed
   write: String.raw`-- Writes changes of several instances, each if what was read is still there, and claims what they ask for.
 -- KEYS 12… results, and where they are needed events, of the instances
 -- ARGV 1 ring field, 2 number of the call, 3 milliseconds worth a level of priority,
---      then requests: how many; each: worker, ttl ('' never), filter,
+--      then requests: how many; each: worker, ttl ('' never), '1' to leave what
+--      it failed itself, filter,
 --      then writes: how many; each as read below.
 -- Replies: time; of each write '0' (refused), '1', '2' (a task of its own claimed), '3' (another's);
 --      due instances ('' unless a task was asked for); claims of own tasks; entry keys and claims of
---      others', and their records, inputs, newest outputs and claims (see describe).
+--      others', and their records, payloads and claims (see describe); whether something was left.
 local aging = tonumber(ARGV[3])
 local from = 4
 
@@ -902,7 +916,7 @@ end
 
 local requests = {}
 for index = 1, tonumber(arg()) do
-  local request = { worker = arg(), ttl = arg() }
+  local request = { worker = arg(), ttl = arg(), skipsOwn = arg() == '1' }
   request.filter, from = readFilter(from)
   requests[index] = request
 end
@@ -1085,7 +1099,7 @@ if not outcome then
       -- Another request's finder does not know what was claimed since it was made.
       local found = finders[request]
       if not found or found.isStale then
-        found = { next = finder(request.filter, request.worker, aging, wanted[request]) }
+        found = { next = finder(request.filter, request.worker, aging, wanted[request], request.skipsOwn) }
         finders[request] = found
       end
       local member = found.next()
@@ -1147,12 +1161,12 @@ if not outcome then
   end
 
   saveToken()
-  outcome = { states, ownKeys, ownClaims, otherKeys, otherClaims, isAsked }
+  outcome = { states, ownKeys, ownClaims, otherKeys, otherClaims, isAsked, leftOwn and 1 or 0 }
   remember(outcome)
   wake()
 end
 
-local records, inputs, claims = describe(outcome[4])
-return { digits(now), outcome[1], outcome[6] and dueInstances() or {}, outcome[3], outcome[4], outcome[5], records, inputs, claims }
+local records, payloads, claims = describe(outcome[4])
+return { digits(now), outcome[1], outcome[6] and dueInstances() or {}, outcome[3], outcome[4], outcome[5], records, payloads, claims, outcome[7] }
 `,
 }

@@ -129,13 +129,14 @@ export class Wakeups {
     await new Promise<void>((resolve) => setImmediate(resolve))
     this.#looks.delete(key)
     const looks = await Promise.all(
-      this.#context.layout.shards.map((shard) => look(this.#context, shard, filter)),
+      this.#context.layout.shards.map((shard) => look(this.#context, shard, filter, null)),
     )
     const times = looks.flatMap(({ nextAt }) => (nextAt === null ? [] : [nextAt]))
     return {
       now: Math.max(...looks.map(({ now }) => now)),
       due: looks.flatMap(({ due }) => due),
       task: looks.find(({ task }) => task !== null)?.task ?? null,
+      isOwnFailure: false,
       nextAt: times.length === 0 ? null : Math.min(...times),
     }
   }

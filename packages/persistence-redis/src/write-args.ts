@@ -37,6 +37,7 @@ function toBuffer(bytes: Uint8Array): Buffer {
 export function writeArguments(
   shard: Shard,
   agingIntervalMs: number,
+  skipsOwnFailures: boolean,
   writes: readonly InstanceWrite[],
 ): { readonly keys: readonly string[]; readonly args: readonly Argument[] } {
   const keys = [...shard.keys]
@@ -53,7 +54,7 @@ export function writeArguments(
   })
   const args: Argument[] = [agingIntervalMs, requests.size]
   for (const { request } of requests.values()) {
-    args.push(request.workerId, request.ttlMs ?? '')
+    args.push(request.workerId, request.ttlMs ?? '', skipsOwnFailures ? '1' : '')
     pushFilter(args, request.filter)
   }
   args.push(writes.length)

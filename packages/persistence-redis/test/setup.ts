@@ -1,5 +1,5 @@
 import { serviceSetup } from '@sayiir/services/vitest'
 
-const setup: ReturnType<typeof serviceSetup> = serviceSetup('redis')
+const setup: ReturnType<typeof serviceSetup> = serviceSetup('redis', 'redis-cluster')
 
 export default setup

@@ -1,16 +1,18 @@
 -- Claims the best tasks of a shard.
 -- ARGV 1 ring field, 2 number of the call, 3 milliseconds worth a level of priority, 4 limit,
---      5 latest time at which anybody waits for the reply, 6 worker, 7 ttl ('' never), 8… filter
--- Replies: time; due instances; entry keys; claims; records, inputs and newest outputs, claims (see describe).
+--      5 latest time at which anybody waits for the reply, 6 worker, 7 ttl ('' never),
+--      8 '1' to leave what the worker failed itself, 9… filter
+-- Replies: time; due instances; entry keys; claims; records, inputs and newest outputs, claims (see
+--      describe); whether something was left.
 local outcome = answered()
 if not outcome then
   local limit, worker = tonumber(ARGV[4]), ARGV[6]
   local members = {}
   if now <= tonumber(ARGV[5]) then
-    local filter = readFilter(8)
+    local filter = readFilter(9)
     local more, batches = requeue(CHUNK), 1
     repeat
-      local nextMember = finder(filter, worker, tonumber(ARGV[3]), limit)
+      local nextMember = finder(filter, worker, tonumber(ARGV[3]), limit, ARGV[8] == '1')
       members = {}
       while #members < limit do
         local member = nextMember()
@@ -24,9 +26,9 @@ if not outcome then
   end
   local keys, values = hold(members, worker, expiryOf(ARGV[7]))
   saveToken()
-  outcome = { keys, values }
+  outcome = { keys, values, leftOwn and 1 or 0 }
   remember(outcome)
   wake()
 end
-local records, inputs, claims = describe(outcome[1])
-return { digits(now), dueInstances(), outcome[1], outcome[2], records, inputs, claims }
+local records, payloads, claims = describe(outcome[1])
+return { digits(now), dueInstances(), outcome[1], outcome[2], records, payloads, claims, outcome[3] }

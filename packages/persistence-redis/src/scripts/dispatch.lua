@@ -100,13 +100,19 @@ local function sink(heap, index)
   end
 end
 
--- The best tasks one after the other: each call gives a member of the queue, or nil.
-local function finder(filter, worker, aging, wanted)
+-- Whether tasks were passed over that the worker failed itself.
+local leftOwn = false
+
+-- The best tasks one after the other: each call gives a member of the queue, or nil. Of several
+-- shards each is asked for what the worker did not fail itself before any is asked for the rest.
+local function finder(filter, worker, aging, wanted, skipsOwn)
   local heap = {}
   local size = math.min(wanted, 128)
   for _, class in ipairs(servedClasses(filter, worker)) do
     local page = call('ZRANGEBYLEX', QUEUE, '[' .. class[1], '(' .. class[1] .. AFTER_NOW, 'LIMIT', 0, size)
-    if #page > 0 then
+    if #page > 0 and class[3] and skipsOwn then
+      leftOwn = true
+    elseif #page > 0 then
       local cursor = { class = class[1], priority = class[2], own = class[3], page = page, at = 0, size = size }
       advance(cursor, aging)
       heap[#heap + 1] = cursor

@@ -1,6 +1,6 @@
 -- Finds the best tasks of a shard, and puts expired claims back.
 -- ARGV 1 and 2 '', 3 milliseconds worth a level of priority, 4 limit, 5 worker, 6… filter
--- Replies: time; due instances; entry keys; claims; records, inputs, claims (see describe).
+-- Replies: time; due instances; entry keys; claims; records, payloads, claims (see describe).
 local limit = tonumber(ARGV[4])
 local filter = readFilter(6)
 local more, batches = requeue(CHUNK), 1
@@ -17,5 +17,5 @@ repeat
   if not isEnough then more, batches = requeue(CHUNK), batches + 1 end
 until isEnough
 wake()
-local records, inputs, claims = describe(keys)
-return { digits(now), dueInstances(), keys, readMany(CLAIMS, keys), records, inputs, claims }
+local records, payloads, claims = describe(keys)
+return { digits(now), dueInstances(), keys, readMany(CLAIMS, keys), records, payloads, claims }

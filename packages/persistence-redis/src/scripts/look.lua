@@ -1,14 +1,19 @@
 -- Whether there is work, and when there will be.
--- ARGV 1 and 2 '', 3 milliseconds worth a level of priority, 4… filter
--- Replies: time; due instances; entry key and definition, or '' and when to look again ('' not known).
-local filter = readFilter(4)
+-- ARGV 1 and 2 '', 3 milliseconds worth a level of priority, 4 worker ('' nobody in particular), 5… filter
+-- Replies: time; due instances; entry key, definition and whether the worker failed it itself, or '' and when to look again ('' not known).
+local filter = readFilter(5)
 local more = requeue(CHUNK)
 wake()
-local member = finder(filter, '', tonumber(ARGV[3]), 1)()
+local member = finder(filter, ARGV[4], tonumber(ARGV[3]), 1, true)()
+local isOwn = 0
+if not member and leftOwn then
+  isOwn = 1
+  member = finder(filter, ARGV[4], tonumber(ARGV[3]), 1)()
+end
 local due = dueInstances()
 if member then
   local _, _, definition = match(call('HGET', CLASSES, 't' .. sub(member, 1, 12)), '^(%d)%z([^%z]*)%z([^%z]*)')
-  return { digits(now), due, sub(member, 23), definition }
+  return { digits(now), due, sub(member, 23), definition, isOwn }
 end
 local nextAt = more and now or nil
 for _, class in ipairs(servedClasses(filter, '')) do

@@ -1,11 +1,12 @@
 -- Writes changes of several instances, each if what was read is still there, and claims what they ask for.
 -- KEYS 12… results, and where they are needed events, of the instances
 -- ARGV 1 ring field, 2 number of the call, 3 milliseconds worth a level of priority,
---      then requests: how many; each: worker, ttl ('' never), filter,
+--      then requests: how many; each: worker, ttl ('' never), '1' to leave what
+--      it failed itself, filter,
 --      then writes: how many; each as read below.
 -- Replies: time; of each write '0' (refused), '1', '2' (a task of its own claimed), '3' (another's);
 --      due instances ('' unless a task was asked for); claims of own tasks; entry keys and claims of
---      others', and their records, inputs, newest outputs and claims (see describe).
+--      others', and their records, payloads and claims (see describe); whether something was left.
 local aging = tonumber(ARGV[3])
 local from = 4
 
@@ -16,7 +17,7 @@ end
 
 local requests = {}
 for index = 1, tonumber(arg()) do
-  local request = { worker = arg(), ttl = arg() }
+  local request = { worker = arg(), ttl = arg(), skipsOwn = arg() == '1' }
   request.filter, from = readFilter(from)
   requests[index] = request
 end
@@ -199,7 +200,7 @@ if not outcome then
       -- Another request's finder does not know what was claimed since it was made.
       local found = finders[request]
       if not found or found.isStale then
-        found = { next = finder(request.filter, request.worker, aging, wanted[request]) }
+        found = { next = finder(request.filter, request.worker, aging, wanted[request], request.skipsOwn) }
         finders[request] = found
       end
       local member = found.next()
@@ -261,10 +262,10 @@ if not outcome then
   end
 
   saveToken()
-  outcome = { states, ownKeys, ownClaims, otherKeys, otherClaims, isAsked }
+  outcome = { states, ownKeys, ownClaims, otherKeys, otherClaims, isAsked, leftOwn and 1 or 0 }
   remember(outcome)
   wake()
 end
 
-local records, inputs, claims = describe(outcome[4])
-return { digits(now), outcome[1], outcome[6] and dueInstances() or {}, outcome[3], outcome[4], outcome[5], records, inputs, claims }
+local records, payloads, claims = describe(outcome[4])
+return { digits(now), outcome[1], outcome[6] and dueInstances() or {}, outcome[3], outcome[4], outcome[5], records, payloads, claims, outcome[7] }

@@ -1,0 +1,27 @@
+import { testBackendContract } from '@sayiir/persistence-core/contract'
+import { RedisBackend } from '@sayiir/persistence-redis'
+import { Cluster } from 'ioredis'
+import { inject } from 'vitest'
+import { connect, nodesOf } from './cluster-process.ts'
+import { dropKeys } from './keys.ts'
+
+const { urls } = inject('redis-cluster')
+process.env.SAYIIR_REDIS_TEST_NODES = urls.join(' ')
+
+testBackendContract({
+  name: 'redis cluster',
+  capabilities: { durable: true, shared: true, wakeups: 'push', clock: 'store', order: 'shard' },
+  connect,
+  drop: async (namespace) => {
+    for (const url of urls) await dropKeys(url, `${namespace}:`)
+  },
+  processModule: new URL('./cluster-process.ts', import.meta.url),
+  borrow: async (namespace) => {
+    const client = new Cluster(nodesOf(urls))
+    return {
+      backend: await RedisBackend.fromClient(client, { keyPrefix: `${namespace}:` }),
+      isOpen: async () => (await client.get('a')) === null,
+      close: async () => client.disconnect(),
+    }
+  },
+})
