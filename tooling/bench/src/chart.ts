@@ -7,9 +7,10 @@ import type { Summary } from './summary.ts'
 export async function chart(
   title: string,
   backend: string,
+  peers: readonly string[],
   summaries: readonly Summary[],
 ): Promise<string | null> {
-  const bars = summaries.flatMap((summary) => barOf(summary, backend))
+  const bars = summaries.flatMap((summary) => barOf(summary, backend, peers))
   const parts = (['more', 'less'] as const).flatMap((better) => {
     const own = bars.filter((bar) => MEANINGS[bar.workload].better === better)
     return own.length === 0 ? [] : [part(own, better)]
@@ -34,18 +35,17 @@ export async function chart(
 type Bar = ReturnType<typeof barOf>[number]
 
 /** What is measured against a floor has a bar; the references themselves are the line at 1. */
-function barOf(summary: Summary, backend: string) {
+function barOf(summary: Summary, backend: string, peers: readonly string[]) {
   const { workload, what, setting, ratio, ratios, than, key } = summary
   if (ratio === null || than === key || !than?.startsWith(`${workload}:floor:`)) return []
   if (what === 'floor' && workload !== 'ENQ') return []
   const isFloor = what.startsWith('floor')
-  const isPeer = / /.test(what) && !isFloor && (workload === 'W1' || workload === 'W2')
   return [
     {
       workload,
       group: `${workload} ${setting}`,
       what,
-      who: isFloor ? 'bare driver' : isPeer ? 'other library' : backend,
+      who: isFloor ? 'bare driver' : peers.includes(what) ? 'other library' : backend,
       ratio,
       low: Math.min(...ratios),
       high: Math.max(...ratios),

@@ -61,8 +61,6 @@ export interface Peer {
   readonly name: string
   /** The module that exports `connect(place)`, a `Subject`: see `subject.ts`. */
   readonly module: string
-  /** How it is set up. */
-  readonly mode: string
   readonly workloads: readonly WorkloadName[]
 }
 

@@ -96,6 +96,17 @@ export class Host {
     this.#working.get(namespace)?.abort()
   }
 
+  /** When nothing is left, by `now()`; null for those that tell of completion themselves. */
+  async emptied(namespace: string): Promise<number | null> {
+    const subject = this.#at(namespace)
+    if (subject.remaining === undefined) return null
+    for (let tries = 0; (await subject.remaining()) > 0; tries += 1) {
+      if (tries === 1000) throw new Error('jobs that were handled are not completed')
+      await sleep(5)
+    }
+    return now()
+  }
+
   verify(namespace: string, kind: WorkKind, count: number): Promise<void> {
     return this.#at(namespace).verify(kind, count)
   }

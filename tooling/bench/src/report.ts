@@ -9,7 +9,7 @@ import { tables } from './table.ts'
 
 /** Prints the tables, and leaves the chart and all figures in a folder. */
 export async function report(
-  { name }: Definition,
+  { name, peers = [] }: Definition,
   { product, version }: Server,
   repetitions: readonly (readonly Figure[])[],
   summaries: readonly Summary[],
@@ -25,6 +25,11 @@ pending, in S6 to the early step), taken within each repetition; * stopped at th
     console.log(relative(process.cwd(), join(folder, file)))
   }
   await write(`${name}.json`, `${JSON.stringify({ about, summaries, repetitions }, null, 1)}\n`)
-  const svg = await chart(`${name}: ${about}`, name, summaries)
+  const svg = await chart(
+    `${name}: ${about}`,
+    name,
+    peers.map((peer) => peer.name),
+    summaries,
+  )
   if (svg !== null) await write(`${name}.svg`, svg)
 }

@@ -18,6 +18,8 @@ export interface Subject extends AsyncDisposable {
   send(payload: string, wake: boolean): Promise<unknown>
   /** Adds many at once, the way one does it there. */
   sendMany?(payloads: readonly string[]): Promise<unknown>
+  /** How much is not completed, for those that `finished` tells nothing of acknowledged completion. */
+  remaining?(): Promise<number>
   /** Throws unless this much work is completed, each piece once, with all outputs. */
   verify(kind: WorkKind, count: number): Promise<void>
   /** Adds this many of a crowd for `W4`, of which `own` can be claimed. */

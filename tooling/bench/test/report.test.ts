@@ -31,9 +31,9 @@ test('an aim at a figure that is never measured is a mistake', () => {
 })
 
 test('the chart shows what is compared with the floor', async () => {
-  const svg = await chart('of a test', 'store', summarize(rounds))
+  const svg = await chart('of a test', 'store', [], summarize(rounds))
   expect(svg).toMatch(/^<svg/)
   expect(svg).toContain('claimNext')
   expect(svg).toContain('2.00')
-  expect(await chart('of nothing', 'store', [])).toBeNull()
+  expect(await chart('of nothing', 'store', [], [])).toBeNull()
 })

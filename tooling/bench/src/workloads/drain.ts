@@ -6,7 +6,7 @@ import type { Lab } from '../lab.ts'
 import { now } from '../numbers.ts'
 import type { BenchProcess } from '../process.ts'
 import { STEPS } from '../sizes.ts'
-import type { WorkKind } from '../subject.ts'
+import type { Work, WorkKind } from '../subject.ts'
 
 /** How work is worked off: a row of the table. */
 interface Way {
@@ -34,11 +34,7 @@ export function drains(definition: Definition): Case[] {
   const peers = (workload: WorkloadName): Way[] =>
     (definition.peers ?? [])
       .filter(({ workloads }) => workloads.includes(workload))
-      .map(({ name, module, mode }) => ({
-        what: name,
-        contender: { kind: 'peer', module },
-        mode,
-      }))
+      .map(({ name, module }) => ({ what: name, contender: { kind: 'peer', module }, mode: '' }))
   const jobs: Way[] = [
     { what: 'floor', contender: floor, mode: 'one' },
     { what: 'floor fused', contender: floor, mode: 'fused' },
@@ -106,7 +102,14 @@ async function drain(
     )
     try {
       const total = kind === 'steps' ? count * STEPS : count
-      const drained = await race(workers, namespace, { kind, mode, concurrency }, total, lab)
+      const drained = await race(
+        control,
+        workers,
+        { kind, mode, concurrency },
+        namespace,
+        total,
+        lab,
+      )
       if (!drained.capped) await control.call('verify', namespace, kind, count)
       return drained
     } finally {
@@ -117,9 +120,10 @@ async function drain(
 
 /** Lets the workers work until so much is done, or the time is up. */
 async function race(
+  control: BenchProcess,
   workers: readonly BenchProcess[],
+  plan: Work,
   namespace: string,
-  plan: { kind: WorkKind; mode: string; concurrency: number },
   total: number,
   lab: Lab,
 ): Promise<Drained> {
@@ -139,12 +143,14 @@ async function race(
   try {
     const end = await done.promise
     const stopped = now()
+    const emptied = end === 'done' ? await control.call('emptied', namespace) : null
     await Promise.all(workers.map((worker) => worker.call('stop', namespace)))
     await Promise.all(works)
     if (end === 'done' && counted() !== total) {
       throw new Error(`${counted()} completions of ${total}`)
     }
-    const last = end === 'capped' ? stopped : Math.max(...progress.map(({ lastAt }) => lastAt))
+    const last =
+      end === 'capped' ? stopped : (emptied ?? Math.max(...progress.map(({ lastAt }) => lastAt)))
     return { rate: (counted() / (last - start)) * 1000, capped: end === 'capped' }
   } finally {
     clearTimeout(timer)

@@ -11,21 +11,21 @@ const EVERY_MS = 50
 /** `W3`: how soon an idle worker starts on a new instance that another process saves. */
 export function wakeups({ backend, floor, peers = [] }: Definition): Case[] {
   return [
-    wakeupCase('floor', { kind: 'floor', module: floor }, 'wakeups'),
-    wakeupCase('backend', { kind: 'backend', module: backend }, 'wakeups'),
+    wakeupCase('floor', { kind: 'floor', module: floor }),
+    wakeupCase('backend', { kind: 'backend', module: backend }),
     ...peers
       .filter(({ workloads }) => workloads.includes('W3'))
-      .map(({ name, module, mode }) => wakeupCase(name, { kind: 'peer', module }, mode)),
+      .map(({ name, module }) => wakeupCase(name, { kind: 'peer', module })),
   ]
 }
 
-function wakeupCase(what: string, contender: Contender, mode: string): Case {
+function wakeupCase(what: string, contender: Contender): Case {
   return {
     id: `W3:${what}`,
     workload: 'W3',
     needs: 'W3:floor',
     async run(lab) {
-      const times = await wakeupTimes(lab, contender, mode)
+      const times = await wakeupTimes(lab, contender)
       if (times === null) return []
       const figure = (setting: string, value: number): Figure => {
         return { workload: 'W3', what, setting, value, than: `W3:floor:${setting}` }
@@ -39,7 +39,8 @@ function wakeupCase(what: string, contender: Contender, mode: string): Case {
   }
 }
 
-async function wakeupTimes(lab: Lab, contender: Contender, mode: string) {
+async function wakeupTimes(lab: Lab, contender: Contender) {
+  const mode = 'wakeups'
   const place = lab.place('W3', 10)
   const { namespace } = place
   return lab.with(contender, place, async (producer, modes) => {
