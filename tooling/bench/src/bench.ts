@@ -28,7 +28,7 @@ export async function bench(definition: Definition): Promise<void> {
   const repetitions: Figure[][] = []
   let failures = 0
   try {
-    await using lab = new Lab(definition, server, options.sizes)
+    await using lab = new Lab(server, options.sizes)
     lab.sizes = smaller(options.sizes, QUICK)
     const warm = cases.filter(({ warmUp }) => warmUp)
     failures += (await repeat(lab, warm, 'warm-up')).failures

@@ -1,33 +1,20 @@
-import type { Definition, Place, Server, WorkloadName } from './definition.ts'
+import type { Place, Server, WorkloadName } from './definition.ts'
 import type { Contender } from './host.ts'
 import { BenchProcess } from './process.ts'
 import type { Sizes } from './sizes.ts'
 
 /** What the workloads share: the server, the sizes, fresh namespaces, and processes. */
 export class Lab implements AsyncDisposable {
-  readonly definition: Definition
   readonly server: Server
-  readonly backend: Contender
-  readonly floor: Contender
+  /** Smaller in the warm-up. */
+  sizes: Sizes
   readonly #processes = new Map<string, BenchProcess[]>()
   readonly #run = `${process.pid.toString(36)}${Date.now().toString(36)}`
-  #sizes: Sizes
   #places = 0
 
-  constructor(definition: Definition, server: Server, sizes: Sizes) {
-    this.definition = definition
+  constructor(server: Server, sizes: Sizes) {
     this.server = server
-    this.#sizes = sizes
-    this.backend = { kind: 'backend', module: definition.backend }
-    this.floor = { kind: 'floor', module: definition.floor }
-  }
-
-  get sizes(): Sizes {
-    return this.#sizes
-  }
-
-  set sizes(sizes: Sizes) {
-    this.#sizes = sizes
+    this.sizes = sizes
   }
 
   /** A fresh namespace, on the server or through a proxy. */

@@ -37,7 +37,7 @@ export const FULL: Sizes = {
 
 /** To see that all works, on a busy machine. */
 export const QUICK: Sizes = {
-  jobs: 500,
+  jobs: 1000,
   instances: 30,
   wakeups: 30,
   depths: [1000, 10_000],
