@@ -30,9 +30,9 @@ const BY_REPLY: Readonly<Record<string, readonly [BackendErrorCode, string]>> = 
 }
 
 const NOT_EXECUTED =
-  /^(TRYAGAIN|CLUSTERDOWN|LOADING|MASTERDOWN|BUSY|READONLY|MOVED|ASK) |Too many Cluster redirections/
+  /^(TRYAGAIN|CLUSTERDOWN|LOADING|MASTERDOWN|BUSY|READONLY|MOVED|ASK) |Too many Cluster redirections|^All keys in the pipeline should belong/
 const CONNECTION =
-  /Connection is closed|Stream isn't writeable|Command timed out|Cluster is ended|Failed to refresh slots cache|None of startup nodes|max retries per request|max number of clients|sentinels are unreachable|Socket timeout|connect ETIMEDOUT|Command aborted|Too many Cluster redirections|Cluster isn't ready|No node/i
+  /Connection is closed|Stream isn't writeable|Command timed out|Cluster is ended|Failed to refresh slots cache|None of startup nodes|max retries per request|max number of clients|sentinels are unreachable|Socket timeout|connect ETIMEDOUT|Command aborted|Too many Cluster redirections|Cluster isn't ready|No node|All keys in the pipeline/i
 
 /** Whether the server has no such script (any more). */
 export function isUnknownScript(error: unknown): boolean {
