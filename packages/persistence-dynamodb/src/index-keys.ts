@@ -1,0 +1,142 @@
+import {
+  type DispatchEntry,
+  isEnded,
+  isLive,
+  isOpen,
+  TIMER_TASK_ID,
+} from '@sayiir/persistence-core/adapter'
+import { codeOf, type State } from './instance-item.ts'
+import { type EndedCode, type Keys, shardOf } from './keys.ts'
+import type { Attributes } from './service.ts'
+import { classOf, type TaskClass } from './task-class.ts'
+
+/** For claims that never expire: later than any time that there is. */
+export const NEVER = 9e15
+/** Claims of one worker that follow each other within this time need no new place in the index. */
+const MAX_GRID_MS = 4096
+
+/**
+ * In which part of its time an index key may lie: a key's fraction says what there is behind it, so
+ * that tasks can be counted without reading them.
+ */
+export const FRACTION = {
+  /** One entry: a task that waits, or a claim. */
+  one: 0,
+  /** A timer that has no task. */
+  timer: 0.25,
+  /** Several entries, or signals: the instance tells. */
+  several: 0.5,
+} as const
+
+/** Where an instance stands in the indexes. */
+export interface IndexKeys {
+  /** Attributes of its own item. */
+  readonly attributes: Attributes
+  /** Further classes that it has waiting tasks of, with the time of the first: each needs a marker. */
+  readonly markers: ReadonlyMap<string, number>
+  /** All classes of its waiting tasks. */
+  readonly classes: readonly TaskClass[]
+}
+
+/** What index keys are made from. */
+export interface IndexKeyOptions {
+  readonly keys: Keys
+  readonly shards: number
+  /** Epoch milliseconds. */
+  readonly now: number
+  /** The instance's item so far: a key that is still good is kept, since a changed one costs two writes. */
+  readonly before: Attributes
+}
+
+/** An instance's place in the indexes; core's rules say what is runnable, this only where to find it. */
+export function indexKeys(state: State, options: IndexKeyOptions): IndexKeys {
+  const { keys, shards, before } = options
+  const { instanceId, definitionHash, updatedAt, state: work } = state.head
+  const shard = shardOf(instanceId, shards)
+  const lp = { lp: before.lp ?? { S: keys.list(shard) } }
+  if (isEnded(work.status)) {
+    const code = codeOf(work.status) as EndedCode
+    return {
+      attributes: { ...lp, dp: { S: keys.ended(shard, code) }, ds: number(updatedAt) },
+      markers: new Map(),
+      classes: [],
+    }
+  }
+  const several = state.entries.length > 1
+  const waiting = waitingByClass(state, options.now)
+  const due = dueAt(state, options)
+  const attributes: Record<string, Attributes[string]> = { ...lp }
+  if (due !== null) {
+    attributes.dp = { S: keys.due(shard) }
+    attributes.ds = number(due)
+  }
+  // The class that it stands in already may stay; with several, the others have markers.
+  const [first = null] = [...waiting.values()].sort((a, b) => a.since - b.since)
+  const kept = [...waiting.values()].find(({ one }) => keys.ready(shard, one.id) === before.rp?.S)
+  const own = kept ?? first
+  const markers = new Map<string, number>()
+  if (own !== null) {
+    attributes.rp = { S: keys.ready(shard, own.one.id) }
+    attributes.rs = number(own.since + (several ? FRACTION.several : FRACTION.one))
+    for (const { one, since } of waiting.values()) if (one !== own.one) markers.set(one.id, since)
+  }
+  return {
+    attributes,
+    markers,
+    classes: [...waiting.values()].map(({ one }) => one),
+  }
+
+  function waitingByClass({ entries }: State, now: number) {
+    const classes = new Map<string, { readonly one: TaskClass; since: number }>()
+    if (!isOpen(state)) return classes
+    for (const entry of entries) {
+      if (entry.taskId === TIMER_TASK_ID || isLive(entry.claim, now)) continue
+      const one = classOf(definitionHash, entry)
+      const known = classes.get(one.id)
+      if (known === undefined) classes.set(one.id, { one, since: entry.availableSince })
+      else known.since = Math.min(known.since, entry.availableSince)
+    }
+    return classes
+  }
+}
+
+/** When the instance has to be looked at again, whatever workers serve; null: never. */
+function dueAt(state: State, { before, now }: IndexKeyOptions): number | null {
+  const { entries, cancel, pause } = state
+  const claims = entries.filter(({ claim }) => isLive(claim, now))
+  const expiries = claims.map(({ claim }) => claim?.expiresAt ?? NEVER)
+  if (cancel !== null || pause !== null) {
+    // Whoever finds that nobody is at work on it any more applies the signal (rule G4).
+    const last = Math.max(0, ...expiries)
+    return last === NEVER ? NEVER + 1 : atLeast(last, FRACTION.several)
+  }
+  const [timer] = entries.filter(({ taskId }) => taskId === TIMER_TASK_ID)
+  if (timer !== undefined) {
+    return state.head.state.status === 'paused'
+      ? null
+      : atLeast(timer.availableSince, FRACTION.timer)
+  }
+  if (expiries.length === 0) return null
+  const expiry = Math.min(...expiries)
+  const fraction = entries.length > 1 ? FRACTION.several : FRACTION.one
+  if (expiry === NEVER) return NEVER + (fraction === FRACTION.one ? 0 : 1)
+  // A look that comes a little early finds a live claim, and goes on.
+  const grid = gridOf(claims, expiry)
+  const kept = Number(before.ds?.N ?? Number.NaN)
+  const isKept = kept % 1 === fraction && kept <= expiry && kept > expiry - grid
+  return isKept ? kept : atLeast(expiry - (expiry % Math.max(grid / 2, 1)), fraction)
+}
+
+/** How early a claim may be looked at: an eighth of its time. */
+function gridOf(claims: readonly DispatchEntry[], expiry: number): number {
+  const ttl = Math.min(...claims.map(({ claim }) => expiry - (claim?.claimedAt ?? expiry)))
+  return Math.min(2 ** Math.floor(Math.log2(Math.max(ttl / 8, 1))), MAX_GRID_MS)
+}
+
+function atLeast(time: number, fraction: number): number {
+  return Math.floor(time) + fraction
+}
+
+function number(value: number): { readonly N: string } {
+  return { N: String(value) }
+}

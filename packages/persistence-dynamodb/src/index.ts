@@ -1,0 +1,8 @@
+export { DynamoDBBackend } from './backend.ts'
+export type {
+  ConsumedCapacity,
+  DynamoDBBackendOptions,
+  DynamoDBConnectOptions,
+} from './options.ts'
+export { tableDefinition } from './schema.ts'
+export type { DynamoDBClientLike } from './service.ts'

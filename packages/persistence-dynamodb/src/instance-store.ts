@@ -1,0 +1,359 @@
+import type { TransactWriteItem } from '@aws-sdk/client-dynamodb'
+import { BackendError } from '@sayiir/persistence-core'
+import { isEnded, pause, quote } from '@sayiir/persistence-core/adapter'
+import { type Bodies, nameOf, type Written } from './bodies.ts'
+import { indexKeys } from './index-keys.ts'
+import { addWrite, InstanceItem, type State, WRITE_NAME } from './instance-item.ts'
+import { conditionOf, difference, ItemUpdates } from './item-updates.ts'
+import { type Keys, randomName, shardOf } from './keys.ts'
+import type { Markers } from './markers.ts'
+import type { Nudge } from './nudge.ts'
+import { type Results, referenceOf } from './results.ts'
+import type { Attributes, Conditional, Service } from './service.ts'
+import { referencesOf, type StateCodec } from './state-codec.ts'
+import type { TaskClasses } from './task-class.ts'
+import { Turns } from './turns.ts'
+
+/** Compare-and-sets in a row that may fail before that is taken for a failure. */
+const MAX_TRIES = 200
+/** Tries after which there are pauses between them. */
+const EAGER_TRIES = 3
+/** Milliseconds of a pause at most. */
+const MAX_PAUSE_MS = 40
+/** Instances that are remembered. */
+const MAX_CACHED = 4000
+/** Bytes of an instance's item up to which it is remembered. */
+const MAX_CACHED_BYTES = 16 * 1024
+
+/** What the parts of a store share. */
+export interface Parts {
+  readonly service: Service
+  readonly keys: Keys
+  readonly shards: number
+  readonly bodies: Bodies
+  readonly codec: StateCodec
+  readonly results: Results
+  readonly markers: Markers
+  readonly classes: TaskClasses
+}
+
+/** An instance that is there. */
+export interface Known {
+  readonly item: InstanceItem
+  readonly state: State
+}
+
+/** What a change is decided on. */
+export interface Basis {
+  /** Null: there is no such instance. */
+  readonly known: Known | null
+  /** Epoch milliseconds. */
+  readonly now: number
+  /** The last token of a life that was deleted just now. */
+  readonly floor: number
+}
+
+/** What a change comes to. */
+export interface Change<T> {
+  /** What is to be; null: nothing has to be written. */
+  readonly next: State | null
+  /** Done before the write: what it refers to. */
+  first?(): Promise<unknown>
+  /** Done after it, sooner or later. */
+  finally?(): Promise<unknown>
+  /** Written in the same step. */
+  readonly others?: readonly TransactWriteItem[]
+  /** The answer, with what is there now. */
+  answer(after: Known | null): T
+}
+
+/** Instances' own items: read, remembered, and changed by compare-and-set. */
+export class InstanceStore {
+  readonly #parts: Parts
+  readonly #updates: ItemUpdates
+  readonly #turns = new Turns()
+  readonly #cache = new Map<string, InstanceItem>()
+  readonly #background = new Set<Promise<unknown>>()
+  readonly #nudge: Nudge
+
+  constructor(parts: Parts, nudge: Nudge) {
+    this.#parts = parts
+    this.#nudge = nudge
+    this.#updates = new ItemUpdates(parts.service)
+  }
+
+  get now(): number {
+    return this.#parts.service.clock.now()
+  }
+
+  /** The instance as it was last seen here, which may be long ago. */
+  cached(instanceId: string): InstanceItem | undefined {
+    return this.#cache.get(instanceId)
+  }
+
+  /** Reads an instance: strongly consistent. Null: there is none. */
+  async read(instanceId: string): Promise<Known | null> {
+    for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+      const item = await this.#get(instanceId)
+      if (item === null || item.isTombstone) return null
+      const state = await this.#parts.codec.decode(item)
+      if (state !== null) return { item, state }
+    }
+    throw tooBusy(instanceId)
+  }
+
+  /** Takes in an item that a query brought, perhaps not the newest. */
+  seen(attributes: Attributes): InstanceItem {
+    const { keys } = this.#parts
+    const instanceId = keys.instanceIdOf(attributes.p?.S ?? '')
+    const { p: _, s: __, ...rest } = attributes
+    const known = this.#cache.get(instanceId)
+    const item = new InstanceItem(instanceId, rest)
+    // What was written here since is newer.
+    if (known?.hasWrite(item.lastWrite) === true) return known
+    this.#remember(item)
+    return item
+  }
+
+  /** What an item says; null: it is out of date. */
+  decode(item: InstanceItem): Promise<State | null> {
+    return this.#parts.codec.decode(item)
+  }
+
+  /**
+   * Changes an instance. What `decide` wants to write is written if nobody has written since; else
+   * it decides again, on what is there now. That nothing is to be written is concluded only from
+   * what was read in this call.
+   *
+   * @param options.supposed What is there, as far as the caller knows: `cached`, or `absent`.
+   */
+  change<T>(
+    instanceId: string,
+    decide: (basis: Basis) => Promise<Change<T>> | Change<T>,
+    options: { readonly supposed?: 'absent' | 'cached' | 'unknown' } = {},
+  ): Promise<T> {
+    return this.#turns.run(instanceId, () => this.#change(instanceId, decide, options))
+  }
+
+  /** Does something after a write that nobody has to wait for; where it fails, `prune` makes up for it. */
+  later(work: () => Promise<unknown>): void {
+    const running = work().catch(() => undefined)
+    this.#background.add(running)
+    void running.finally(() => this.#background.delete(running))
+  }
+
+  /** Waits for what is done behind the scenes. */
+  async idle(): Promise<void> {
+    while (this.#background.size > 0) await Promise.all(this.#background)
+  }
+
+  /** Puts an instance where it belongs in the indexes now: claims have expired, or a key was early. */
+  refile(instanceId: string): Promise<void> {
+    const { keys, shards } = this.#parts
+    return this.change<void>(instanceId, ({ known, now }) => {
+      const nothing = { next: null, answer: () => undefined }
+      if (known === null) return nothing
+      const { attributes } = known.item
+      const place = indexKeys(known.state, { keys, shards, now, before: attributes }).attributes
+      const isInPlace = ['rp', 'rs', 'dp', 'ds'].every(
+        (name) =>
+          (place[name]?.S ?? place[name]?.N) === (attributes[name]?.S ?? attributes[name]?.N),
+      )
+      return isInPlace ? nothing : { next: known.state, answer: () => undefined }
+    })
+  }
+
+  /** Forgets what is remembered of an instance. */
+  forget(instanceId: string): void {
+    this.#cache.delete(instanceId)
+  }
+
+  async #change<T>(
+    instanceId: string,
+    decide: (basis: Basis) => Promise<Change<T>> | Change<T>,
+    { supposed = 'cached' }: { readonly supposed?: 'absent' | 'cached' | 'unknown' },
+  ): Promise<T> {
+    const guess = supposed === 'unknown' ? undefined : this.#cache.get(instanceId)
+    let item = guess ?? (supposed === 'absent' ? null : await this.#get(instanceId))
+    let isFresh = guess === undefined && supposed !== 'absent'
+    for (let tries = 1; tries < MAX_TRIES; tries += 1) {
+      const state = item === null || item.isTombstone ? null : await this.#parts.codec.decode(item)
+      const isOutOfDate = item !== null && !item.isTombstone && state === null
+      if (!isOutOfDate) {
+        const known = item === null || state === null ? null : { item, state }
+        const change = await decide({ known, now: this.now, floor: item?.token ?? 0 })
+        if (change.next === null) {
+          if (isFresh) return change.answer(known)
+        } else {
+          const done = await this.#write(instanceId, item, known, change)
+          if ('after' in done) return change.answer(done.after)
+          item = done.found
+          isFresh = true
+          if (tries > EAGER_TRIES) await pause(Math.random() * Math.min(tries * 2, MAX_PAUSE_MS))
+          continue
+        }
+      }
+      item = await this.#get(instanceId)
+      isFresh = true
+    }
+    throw tooBusy(instanceId)
+  }
+
+  async #write(
+    instanceId: string,
+    item: InstanceItem | null,
+    known: Known | null,
+    change: Change<unknown>,
+  ): Promise<{ readonly after: Known } | { readonly found: InstanceItem | null }> {
+    const { keys, shards, codec, classes, markers } = this.#parts
+    const { next, others = [] } = change
+    if (next === null) throw new TypeError('there is nothing to write')
+    const before = item?.attributes ?? {}
+    const place = indexKeys(next, { keys, shards, now: this.now, before })
+    const oldMarkers = known?.state.markers ?? new Map<string, number>()
+    const shard = shardOf(instanceId, shards)
+    await Promise.all([
+      classes.ensure(place.classes),
+      markers.put(instanceId, item, oldMarkers, place.markers, shard, this.now),
+      change.first?.(),
+    ])
+    const encoded = await codec.encode({ ...next, markers: place.markers }, known)
+    const name = randomName(WRITE_NAME)
+    const after: Attributes = {
+      ...encoded.attributes,
+      ...place.attributes,
+      w: { S: addWrite(name, item?.writes ?? '') },
+    }
+    // Until the reply has come it is not known what is there.
+    this.#cache.delete(instanceId)
+    const result = await this.#compareAndSet(instanceId, item, after, others)
+    const found = result.found === null ? null : withoutKey(instanceId, result.found)
+    // A request that was repeated because its reply was lost finds itself (rule S7).
+    if (!result.written && found?.hasWrite(name) !== true) {
+      this.later(() => this.#discard(instanceId, encoded.written))
+      if (found !== null && !found.isTombstone) this.#remember(found)
+      return { found }
+    }
+    const written = new InstanceItem(instanceId, after)
+    const state: State = { ...next, markers: place.markers, tail: encoded.tail }
+    written.state = Promise.resolve(state)
+    if (result.written) this.#remember(written)
+    this.#cleanUp({ item: written, state }, known, encoded.written)
+    if (after.rp !== undefined) this.#nudge.nudge()
+    if (after.ds !== undefined && !isEnded(written.status)) this.#nudge.due(Number(after.ds.N))
+    if (change.finally !== undefined) this.later(() => change.finally?.() ?? Promise.resolve())
+    return { after: { item: written, state } }
+
+    function withoutKey(id: string, attributes: Attributes): InstanceItem {
+      const { p: _, s: __, ...rest } = attributes
+      return new InstanceItem(id, rest)
+    }
+  }
+
+  #compareAndSet(
+    instanceId: string,
+    item: InstanceItem | null,
+    after: Attributes,
+    others: readonly TransactWriteItem[],
+  ): Promise<Conditional> {
+    const { service, keys } = this.#parts
+    const key = keys.head(instanceId)
+    if (others.length === 0) return this.#updates.compareAndSet(key, item, after)
+    const update = difference(item?.attributes ?? {}, after)
+    return service.transact(key, update, conditionOf(item?.writes ?? null), others)
+  }
+
+  /** What the write before referred to, and this one does not. */
+  #cleanUp(after: Known, before: Known | null, written: readonly Written[]): void {
+    const { bodies, markers, service, keys } = this.#parts
+    const { instanceId } = after.item
+    const obsolete = before === null ? [] : obsoleteBodies(before, after)
+    const gone = [...(before?.state.markers.keys() ?? [])].filter(
+      (classId) => !after.state.markers.has(classId),
+    )
+    const endsWithEvents = after.state.hasEvents && isEnded(after.item.status)
+    if (obsolete.length + written.length + gone.length === 0 && !endsWithEvents) return
+    this.later(async () => {
+      await Promise.all([
+        service
+          .deleteAll(obsolete.flatMap((reference) => bodies.itemsOf(instanceId, reference)))
+          .then(() => bodies.settle(instanceId, written)),
+        markers.remove(after.item, gone),
+      ])
+      if (endsWithEvents) {
+        const p = keys.instance(instanceId)
+        const prefixes = [`E#${after.state.life}#`, `N#${after.state.life}#`]
+        for (const prefix of prefixes) {
+          const items = await service.queryAll(p, prefix)
+          const payloads = items.flatMap(({ ob }) =>
+            ob?.S === undefined ? [] : bodies.itemsOf(instanceId, ob.S),
+          )
+          await service.deleteAll([...items.map(({ s }) => ({ p, s: s?.S ?? '' })), ...payloads])
+        }
+      }
+    })
+  }
+
+  async #discard(instanceId: string, written: readonly Written[]): Promise<void> {
+    const { bodies, service } = this.#parts
+    await service.deleteAll(
+      written.flatMap(({ reference }) => bodies.itemsOf(instanceId, reference)),
+    )
+    await bodies.settle(instanceId, written)
+  }
+
+  async #get(instanceId: string): Promise<InstanceItem | null> {
+    const { service, keys } = this.#parts
+    const attributes = await service.get(keys.head(instanceId))
+    if (attributes === null) {
+      this.#cache.delete(instanceId)
+      return null
+    }
+    const { p: _, s: __, ...rest } = attributes
+    const item = new InstanceItem(instanceId, rest)
+    const known = this.#cache.get(instanceId)
+    // Nothing that was decoded before need be decoded again.
+    if (known?.writes === item.writes) return known
+    if (!item.isTombstone) this.#remember(item)
+    return item
+  }
+
+  #remember(item: InstanceItem): void {
+    const { instanceId, attributes } = item
+    this.#cache.delete(instanceId)
+    const { e, t, tl } = attributes
+    const size = (e?.S?.length ?? 0) + (t?.S?.length ?? 0) + (tl?.L?.length ?? 0) * 1024
+    if (size > MAX_CACHED_BYTES || isEnded(item.status)) return
+    this.#cache.set(instanceId, item)
+    if (this.#cache.size <= MAX_CACHED) return
+    for (const oldest of this.#cache.keys()) {
+      this.#cache.delete(oldest)
+      break
+    }
+  }
+}
+
+/** Bodies that only the older of two states of an instance refers to. */
+function obsoleteBodies(before: Known, after: Known): string[] {
+  const kept = new Set([
+    ...referencesOf(after.item.attributes),
+    ...after.state.tail.map(({ result }) => referenceOf(result ?? null)),
+  ])
+  const tailOf = new Map(after.state.tail.map(({ taskId, result }) => [taskId, result]))
+  // An output in the tail that was not replaced there has been moved on.
+  const replaced = before.state.tail.flatMap(({ taskId, result }) => {
+    const reference = referenceOf(result ?? null)
+    return reference !== undefined && tailOf.get(taskId) !== undefined ? [reference] : []
+  })
+  return [...referencesOf(before.item.attributes), ...replaced].filter(
+    (reference) => !kept.has(reference) && nameOf(reference) !== '',
+  )
+}
+
+function tooBusy(instanceId: string): BackendError {
+  return new BackendError(
+    'UNAVAILABLE',
+    `instance ${quote(instanceId)} is changed by too many at once; try again later`,
+    { instanceId },
+  )
+}

@@ -1,0 +1,164 @@
+import type { AttributeValue, BatchStatementRequest } from '@aws-sdk/client-dynamodb'
+import { BackendError } from '@sayiir/persistence-core'
+import { CallQueue } from '@sayiir/persistence-core/adapter'
+import { isThrottled } from './errors.ts'
+import { type InstanceItem, sizeOf } from './instance-item.ts'
+import type { ItemKey } from './keys.ts'
+import type { Attributes, Condition, Conditional, Service, Update } from './service.ts'
+
+/** Statements of a request at most: the service's limit. */
+const MAX_STATEMENTS = 25
+/** Bytes of a request at most; the service takes 4 MB. */
+const MAX_BYTES = 2_000_000
+/** Requests on their way at a time, before calls wait for company. */
+const MAX_IN_FLIGHT = 4
+/** Calls from which on one request for all is cheaper than a request each. */
+const MIN_STATEMENTS = 3
+
+/** A conditional update of an instance's own item. */
+interface Call {
+  readonly key: ItemKey
+  readonly update: Update
+  /** The write names that must still be there; null: there must be no item. */
+  readonly writes: string | null
+}
+
+/**
+ * Compare-and-sets of instances' own items. Those in flight together travel in one request of
+ * statements that succeed or fail each on its own (rule D10), at the price of single ones.
+ */
+export class ItemUpdates {
+  readonly #service: Service
+  readonly #queue: CallQueue<Call, Conditional>
+
+  constructor(service: Service) {
+    this.#service = service
+    this.#queue = new CallQueue({
+      send: (calls) => this.#send(calls),
+      maxCalls: MAX_STATEMENTS,
+      maxBytes: MAX_BYTES,
+      maxInFlight: MAX_IN_FLIGHT,
+      sizeOf: ({ update }) => sizeOf(update.set),
+    })
+  }
+
+  /** Makes an item what `after` says where nobody has written since `before`. */
+  async compareAndSet(
+    key: ItemKey,
+    before: InstanceItem | null,
+    after: Attributes,
+  ): Promise<Conditional> {
+    const update = difference(before?.attributes ?? {}, after)
+    return this.#queue.call({ key, update, writes: before?.writes ?? null }).then(settled)
+  }
+
+  async #send(calls: readonly Call[]): Promise<readonly Conditional[]> {
+    const results = new Array<Conditional | null>(calls.length).fill(null)
+    // There is no statement for an item that may not be there yet.
+    const together = calls.flatMap((call, index) => (call.writes === null ? [] : [index]))
+    const apart =
+      together.length < MIN_STATEMENTS
+        ? [...calls.keys()]
+        : calls.flatMap((call, index) => (call.writes === null ? [index] : []))
+    await Promise.all([
+      ...apart.map(async (index) => {
+        const call = calls[index] as Call
+        results[index] = await this.#single(call).catch((error: unknown) => rejected(error))
+      }),
+      together.length < MIN_STATEMENTS ? undefined : this.#statements(calls, together, results),
+    ])
+    return results.map((result) => {
+      if (result === null) throw new BackendError('UNAVAILABLE', 'a reply is missing')
+      return result
+    })
+  }
+
+  async #statements(
+    calls: readonly Call[],
+    indexes: readonly number[],
+    results: (Conditional | null)[],
+  ): Promise<void> {
+    const statements = indexes.map((index) => this.#statement(calls[index] as Call))
+    const replies = await this.#service.statements(statements)
+    await Promise.all(
+      replies.map(async ({ code, message, found, repeated }, at) => {
+        const index = indexes[at] as number
+        if (code === null) results[index] = { written: true, found: null, repeated }
+        else if (code === 'ConditionalCheckFailed') {
+          results[index] = { written: false, found, repeated }
+        } else if (isThrottled(code) || code === 'InternalServerError') {
+          // Alone it is tried again with pauses.
+          results[index] = await this.#single(calls[index] as Call).catch(rejected)
+        } else {
+          results[index] = rejected(
+            new BackendError('BACKEND', `the service refused a statement: ${message} (${code})`),
+          )
+        }
+      }),
+    )
+  }
+
+  #single({ key, update, writes }: Call): Promise<Conditional> {
+    return this.#service.updateIf(key, update, conditionOf(writes))
+  }
+
+  #statement({ key, update, writes }: Call): BatchStatementRequest {
+    const parameters: AttributeValue[] = []
+    const sets = Object.entries(update.set).map(([name, value]) => {
+      parameters.push(value)
+      return `SET "${name}"=?`
+    })
+    const removes = update.remove.map((name) => `REMOVE "${name}"`)
+    parameters.push({ S: key.p }, { S: key.s }, { S: writes ?? '' })
+    return {
+      Statement: `UPDATE "${this.#service.tableName}" ${[...sets, ...removes].join(' ')} WHERE "p"=? AND "s"=? AND "w"=?`,
+      Parameters: parameters,
+      ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+    }
+  }
+}
+
+/** What an update of an instance's own item demands. */
+export function conditionOf(writes: string | null): Condition {
+  return writes === null ? { absent: true } : { attribute: 'w', is: { S: writes } }
+}
+
+/** What has to be set and removed. */
+export function difference(before: Attributes, after: Attributes): Update {
+  const set: Record<string, AttributeValue> = {}
+  for (const [name, value] of Object.entries(after)) {
+    const old = before[name]
+    if (old === undefined || !isSame(old, value)) set[name] = value
+  }
+  return { set, remove: Object.keys(before).filter((name) => !(name in after)) }
+}
+
+function isSame(a: AttributeValue, b: AttributeValue): boolean {
+  if (a === b) return true
+  if (a.S !== undefined) return a.S === b.S
+  if (a.N !== undefined) return a.N === b.N
+  if (a.BOOL !== undefined) return a.BOOL === b.BOOL
+  return a.B !== undefined && b.B !== undefined && Buffer.compare(a.B, b.B) === 0
+}
+
+/** A failure of one call, which must not be that of those beside it. */
+class Rejected implements Conditional {
+  readonly written = false
+  readonly found = null
+  readonly repeated = false
+  readonly error: unknown
+
+  constructor(error: unknown) {
+    this.error = error
+  }
+}
+
+function rejected(error: unknown): Conditional {
+  return new Rejected(error)
+}
+
+/** Throws what a call failed with. */
+function settled(result: Conditional): Conditional {
+  if (result instanceof Rejected) throw result.error
+  return result
+}

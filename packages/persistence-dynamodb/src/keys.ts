@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto'
+
+/** Key of an item of the table. */
+export interface ItemKey {
+  readonly p: string
+  readonly s: string
+}
+
+/** Sort key of an instance's own item; all others of the instance have a longer one. */
+export const HEAD = 'H'
+
+/** How ended instances are filed: by status. */
+export type EndedCode = 'c' | 'f' | 'x'
+
+/**
+ * Names of items and of partitions of the indexes. All begin with the prefix, which has no `#`, so
+ * two prefixes never meet; ids stand last in a partition key, so they may contain anything.
+ */
+export class Keys {
+  readonly prefix: string
+
+  constructor(prefix: string) {
+    this.prefix = prefix
+  }
+
+  /** The partition of everything of an instance. */
+  instance(instanceId: string): string {
+    return `${this.prefix}#I#${instanceId}`
+  }
+
+  /** The instance whose partition this is. */
+  instanceIdOf(partition: string): string {
+    return partition.slice(this.prefix.length + 3)
+  }
+
+  head(instanceId: string): ItemKey {
+    return { p: this.instance(instanceId), s: HEAD }
+  }
+
+  /** What all backends of this prefix agree on. */
+  get meta(): ItemKey {
+    return { p: `${this.prefix}#META`, s: 'M' }
+  }
+
+  /** The partition that lists the classes of tasks. */
+  get classes(): string {
+    return `${this.prefix}#CLASSES`
+  }
+
+  /** Index `ready`: tasks of a class that wait, by when they became due. */
+  ready(shard: number, classId: string): string {
+    return `${this.prefix}#R#${shard}#${classId}`
+  }
+
+  /** Index `due`: instances to look at again at a time: claims that expire, timers, signals. */
+  due(shard: number): string {
+    return `${this.prefix}#D#${shard}`
+  }
+
+  /** Index `due`: instances that have ended, by when. */
+  ended(shard: number, code: EndedCode): string {
+    return `${this.prefix}#X#${shard}#${code}`
+  }
+
+  /** Index `due`: partitions to be swept at a time. */
+  sweep(shard: number): string {
+    return `${this.prefix}#S#${shard}`
+  }
+
+  /** Index `list`: instances by id. */
+  list(shard: number): string {
+    return `${this.prefix}#L#${shard}`
+  }
+}
+
+/** Which of so many shards an instance belongs to. */
+export function shardOf(instanceId: string, shards: number): number {
+  return shards === 1 ? 0 : createHash('sha256').update(instanceId).digest().readUInt32BE() % shards
+}
+
+/** A short name for any text: 128 bits, so that two texts never share it. */
+export function digest(...parts: readonly string[]): string {
+  // JSON keeps the parts apart.
+  const hash = createHash('sha256').update(JSON.stringify(parts)).digest()
+  return hash.subarray(0, 16).toString('base64url')
+}
+
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+
+/** Random characters. */
+export function randomName(length: number): string {
+  let name = ''
+  for (const byte of crypto.getRandomValues(new Uint8Array(length))) name += ALPHABET[byte & 63]
+  return name
+}
+
+/** A name that tells when it was made, to tell what is old from what is being written. */
+export function datedName(now: number): string {
+  return now.toString(36).padStart(9, '0') + randomName(4)
+}
+
+/** When a dated name was made: epoch milliseconds. */
+export function dateOf(name: string): number {
+  return Number.parseInt(name.slice(0, 9), 36)
+}

@@ -1,0 +1,207 @@
+import type {
+  BackendStats,
+  InstanceStatus,
+  PruneParams,
+  PruneResult,
+} from '@sayiir/persistence-core'
+import { isEnded, isFree, isLive, isOpen, TIMER_TASK_ID } from '@sayiir/persistence-core/adapter'
+import { FRACTION, NEVER } from './index-keys.ts'
+import { codeOf, type InstanceItem, statusOf } from './instance-item.ts'
+import type { InstanceStore, Parts } from './instance-store.ts'
+import type { EndedCode } from './keys.ts'
+import type { Removal } from './removal.ts'
+import type { Attributes } from './service.ts'
+
+/** Instances that are deleted at a time. */
+const AT_ONCE = 8
+
+/** Pruning, sweeping and counting. */
+export class DynamoDBMaintenance {
+  readonly #parts: Parts
+  readonly #instances: InstanceStore
+  readonly #removal: Removal
+  readonly #shards: () => number
+
+  constructor(parts: Parts, instances: InstanceStore, removal: Removal, shards: () => number) {
+    this.#parts = parts
+    this.#instances = instances
+    this.#removal = removal
+    this.#shards = shards
+  }
+
+  /** Rule M1; and sweeps up what died with its writer. */
+  async prune(
+    { endedBefore, statuses, limit, dryRun }: Required<PruneParams>,
+    signal: AbortSignal | undefined,
+  ): Promise<PruneResult> {
+    const found: { readonly instanceId: string; readonly endedAt: number }[] = []
+    const partitions = this.#shardList().flatMap((shard) =>
+      statuses.map((status) => this.#parts.keys.ended(shard, codeOf(status) as EndedCode)),
+    )
+    await Promise.all(
+      partitions.map(async (partition) => {
+        let left = limit + 1
+        await this.#each('due', partition, {
+          before: endedBefore,
+          visit: ({ p, ds }) => {
+            const instanceId = this.#parts.keys.instanceIdOf(p?.S ?? '')
+            found.push({ instanceId, endedAt: Number(ds?.N) })
+            left -= 1
+            return left > 0
+          },
+        })
+      }),
+    )
+    signal?.throwIfAborted()
+    found.sort((a, b) => a.endedAt - b.endedAt)
+    const chosen = found.slice(0, limit)
+    const more = found.length > limit
+    if (dryRun) return { deleted: chosen.length, more }
+    const mayGo = (item: InstanceItem): boolean =>
+      isEnded(item.status) &&
+      statuses.includes(item.status) &&
+      Number(item.attributes.ua?.N) < endedBefore
+    let deleted = 0
+    for (let first = 0; first < chosen.length; first += AT_ONCE) {
+      signal?.throwIfAborted()
+      const gone = await Promise.all(
+        chosen
+          .slice(first, first + AT_ONCE)
+          .map(({ instanceId }) => this.#removal.remove(instanceId, mayGo)),
+      )
+      deleted += gone.filter(Boolean).length
+    }
+    await this.#removal.sweep(signal, this.#shards())
+    await this.#parts.classes.forget((one) => this.#isEmpty(one.id))
+    return { deleted, more }
+  }
+
+  /** Counts over the indexes, so as far as those have come; forks and what is about to expire are read. */
+  async stats(): Promise<BackendStats> {
+    const now = this.#instances.now
+    const byStatus: Record<InstanceStatus, number> = {
+      'in-progress': 0,
+      completed: 0,
+      failed: 0,
+      cancelled: 0,
+      paused: 0,
+    }
+    const count = { available: 0, claimed: 0, oldest: Infinity }
+    /** Partitions of instances that the index alone does not tell enough of. */
+    const unclear = new Set<string>()
+    const shards = this.#shardList()
+    const classes = await this.#parts.classes.all()
+    const { keys } = this.#parts
+    const listed = shards.map((shard) =>
+      this.#each('list', keys.list(shard), {
+        visit: ({ st }) => {
+          byStatus[statusOf(st?.S)] += 1
+          return true
+        },
+      }),
+    )
+    const ready = shards.flatMap((shard) =>
+      classes.map(({ id }) =>
+        this.#each('ready', keys.ready(shard, id), {
+          before: now + 1,
+          visit: ({ p, rs }) => {
+            const time = Number(rs?.N)
+            if (time % 1 !== FRACTION.one) unclear.add(p?.S ?? '')
+            else {
+              count.available += 1
+              count.oldest = Math.min(count.oldest, time)
+            }
+            return true
+          },
+        }),
+      ),
+    )
+    const due = shards.map((shard) =>
+      this.#each('due', keys.due(shard), {
+        visit: ({ p, ds }) => {
+          const time = Number(ds?.N)
+          const isOneClaim = time % 1 === FRACTION.one && time > now && time <= NEVER
+          if (isOneClaim) count.claimed += 1
+          else if (time % 1 !== FRACTION.timer) unclear.add(p?.S ?? '')
+          return true
+        },
+      }),
+    )
+    await Promise.all([...listed, ...ready, ...due])
+    const items = await this.#parts.service.getMany(
+      [...unclear].map((p) => ({ p, s: 'H' })),
+      { consistent: true },
+    )
+    for (const attributes of items) await this.#countTasks(attributes, now, count)
+    return {
+      byStatus,
+      available: count.available,
+      claimed: count.claimed,
+      oldestAvailableAgeMs: count.oldest === Infinity ? null : now - count.oldest,
+    }
+  }
+
+  async #countTasks(
+    attributes: Attributes,
+    now: number,
+    count: { available: number; claimed: number; oldest: number },
+  ): Promise<void> {
+    const item = this.#instances.seen(attributes)
+    const state = item.isTombstone ? null : await this.#instances.decode(item)
+    for (const entry of state?.entries ?? []) {
+      if (isLive(entry.claim, now)) count.claimed += 1
+      else if (
+        state !== null &&
+        isOpen(state) &&
+        entry.taskId !== TIMER_TASK_ID &&
+        isFree(entry, now)
+      ) {
+        count.available += 1
+        count.oldest = Math.min(count.oldest, entry.availableSince)
+      }
+    }
+  }
+
+  async #isEmpty(classId: string): Promise<boolean> {
+    let isEmpty = true
+    for (const shard of this.#shardList()) {
+      await this.#each('ready', this.#parts.keys.ready(shard, classId), {
+        visit: () => {
+          isEmpty = false
+          return false
+        },
+      })
+    }
+    return isEmpty
+  }
+
+  /** Goes through a partition of an index until `visit` has had enough. */
+  async #each(
+    index: 'ready' | 'due' | 'list',
+    partition: string,
+    options: { readonly before?: number; readonly visit: (item: Attributes) => boolean },
+  ): Promise<void> {
+    const [hash, range] = { ready: ['rp', 'rs'], due: ['dp', 'ds'], list: ['lp', 'p'] }[index]
+    let start: Attributes | null = null
+    do {
+      const page: { readonly items: readonly Attributes[]; readonly next: Attributes | null } =
+        await this.#parts.service.query({
+          IndexName: index,
+          KeyConditionExpression: `${hash} = :p${options.before === undefined ? '' : ` AND ${range} < :before`}`,
+          ExpressionAttributeValues: {
+            ':p': { S: partition },
+            ...(options.before === undefined
+              ? undefined
+              : { ':before': { N: String(options.before) } }),
+          },
+          ...(start === null ? undefined : { ExclusiveStartKey: start }),
+        })
+      for (const item of page.items) if (!options.visit(item)) return
+      start = page.next
+    } while (start !== null)
+  }
+
+  #shardList(): number[] {
+    return Array.from({ length: this.#shards() }, (_, shard) => shard)
+  }
+}

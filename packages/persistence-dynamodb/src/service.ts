@@ -1,0 +1,464 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type AttributeValue,
+  BatchExecuteStatementCommand,
+  type BatchExecuteStatementCommandInput,
+  type BatchExecuteStatementCommandOutput,
+  BatchGetItemCommand,
+  type BatchGetItemCommandOutput,
+  BatchWriteItemCommand,
+  type BatchWriteItemCommandOutput,
+  DeleteItemCommand,
+  type DynamoDBClient,
+  GetItemCommand,
+  type GetItemCommandOutput,
+  PutItemCommand,
+  QueryCommand,
+  type QueryCommandInput,
+  type QueryCommandOutput,
+  type TransactWriteItem,
+  TransactWriteItemsCommand,
+  type TransactWriteItemsCommandOutput,
+  UpdateItemCommand,
+} from '@aws-sdk/client-dynamodb'
+import { BackendError } from '@sayiir/persistence-core'
+import type { ServiceClock } from './clock.ts'
+import { isThrottled, toBackendError } from './errors.ts'
+import type { ItemKey } from './keys.ts'
+import type { CheckedOptions } from './options.ts'
+
+/** What a backend uses of a client of the AWS SDK. */
+export type DynamoDBClientLike = Pick<DynamoDBClient, 'send'>
+
+/** An item, or a part of one. */
+export type Attributes = Readonly<Record<string, AttributeValue>>
+
+/** What became of a conditional write. */
+export interface Conditional {
+  readonly written: boolean
+  /** Where it was not written: what is there; null: nothing. */
+  readonly found: Attributes | null
+  /** Whether the request may have been sent more than once. */
+  readonly repeated: boolean
+  /** What the changed attributes were, where that was asked for. */
+  readonly old?: Attributes
+}
+
+/** Milliseconds that a throttled request is tried again for. */
+const THROTTLED_MS = 10_000
+/** Milliseconds of a pause before a throttled request is tried again, at most. */
+const MAX_PAUSE_MS = 500
+/** Keys and puts that one request takes. */
+const GET_KEYS = 100
+const WRITE_REQUESTS = 25
+
+interface Reply {
+  readonly $metadata: { readonly attempts?: number | undefined }
+  readonly ConsumedCapacity?: Consumed | Consumed[] | undefined
+}
+
+interface Consumed {
+  readonly CapacityUnits?: number | undefined
+}
+
+/** One request of the driver's; structural, so that any copy of the SDK will do. */
+interface Command {
+  readonly input: object
+  readonly middlewareStack: { add: (middleware: never, options: never) => void }
+}
+
+/** The operations of the service that are used, on one table: errors told apart, throttling waited out, replies' dates taken in. */
+export class Service {
+  readonly tableName: string
+  readonly clock: ServiceClock
+  readonly #client: DynamoDBClientLike
+  readonly #options: CheckedOptions
+
+  constructor(client: DynamoDBClientLike, clock: ServiceClock, options: CheckedOptions) {
+    this.#client = client
+    this.#options = options
+    this.clock = clock
+    this.tableName = options.tableName
+  }
+
+  /** Reads an item: strongly consistent. */
+  async get(key: ItemKey): Promise<Attributes | null> {
+    const input = { TableName: this.tableName, Key: keyOf(key), ConsistentRead: true }
+    const { Item } = await this.#send<GetItemCommandOutput>(
+      'GetItem',
+      new GetItemCommand(this.#counted(input)),
+    )
+    return Item ?? null
+  }
+
+  /** Reads items; those that are not there are left out. */
+  async getMany(
+    keys: readonly ItemKey[],
+    { consistent = false }: { readonly consistent?: boolean } = {},
+  ): Promise<Attributes[]> {
+    const items: Attributes[] = []
+    const groups: ItemKey[][] = []
+    for (let first = 0; first < keys.length; first += GET_KEYS)
+      groups.push(keys.slice(first, first + GET_KEYS))
+    await Promise.all(
+      groups.map(async (group) => {
+        let left: Record<string, AttributeValue>[] = group.map(keyOf)
+        const patience = new Patience()
+        while (left.length > 0) {
+          const { Responses, UnprocessedKeys } = await this.#send<BatchGetItemCommandOutput>(
+            'BatchGetItem',
+            new BatchGetItemCommand(
+              this.#counted({
+                RequestItems: { [this.tableName]: { Keys: left, ConsistentRead: consistent } },
+              }),
+            ),
+          )
+          items.push(...(Responses?.[this.tableName] ?? []))
+          const before = left.length
+          left = UnprocessedKeys?.[this.tableName]?.Keys ?? []
+          // A reply holds 16 MB: that is no sign of overload.
+          if (left.length > 0 && left.length === before) await patience.pause(overloaded)
+        }
+      }),
+    )
+    return items
+  }
+
+  /** One page of a partition. */
+  async query(
+    input: Omit<QueryCommandInput, 'TableName'>,
+  ): Promise<{ readonly items: readonly Attributes[]; readonly next: Attributes | null }> {
+    const { Items, LastEvaluatedKey } = await this.#send<QueryCommandOutput>(
+      'Query',
+      new QueryCommand(this.#counted({ TableName: this.tableName, ...input })),
+    )
+    return { items: Items ?? [], next: LastEvaluatedKey ?? null }
+  }
+
+  /** All items of a partition whose sort key begins so. */
+  async queryAll(
+    p: string,
+    sPrefix: string,
+    { consistent = true }: { readonly consistent?: boolean } = {},
+  ): Promise<Attributes[]> {
+    const items: Attributes[] = []
+    let start: Attributes | null = null
+    do {
+      const page: { readonly items: readonly Attributes[]; readonly next: Attributes | null } =
+        await this.query({
+          KeyConditionExpression: sPrefix === '' ? 'p = :p' : 'p = :p AND begins_with(s, :s)',
+          ExpressionAttributeValues: {
+            ':p': { S: p },
+            ...(sPrefix === '' ? undefined : { ':s': { S: sPrefix } }),
+          },
+          ConsistentRead: consistent,
+          ...(start === null ? undefined : { ExclusiveStartKey: start }),
+        })
+      items.push(...page.items)
+      start = page.next
+    } while (start !== null)
+    return items
+  }
+
+  /** Puts an item, whatever was there. */
+  async put(key: ItemKey, attributes: Attributes): Promise<void> {
+    const input = { TableName: this.tableName, Item: { ...keyOf(key), ...attributes } }
+    await this.#send<Reply>('PutItem', new PutItemCommand(this.#counted(input)))
+  }
+
+  /** Puts an item where a condition holds. */
+  putIf(key: ItemKey, attributes: Attributes, condition: Condition): Promise<Conditional> {
+    return this.#conditional(
+      'PutItem',
+      new PutItemCommand(
+        this.#counted({
+          TableName: this.tableName,
+          Item: { ...keyOf(key), ...attributes },
+          ...conditionOf(condition),
+        }),
+      ),
+    )
+  }
+
+  /** Changes an item where a condition holds. */
+  updateIf(
+    key: ItemKey,
+    update: Update,
+    condition: Condition,
+    { old = false }: { readonly old?: boolean } = {},
+  ): Promise<Conditional> {
+    return this.#conditional(
+      'UpdateItem',
+      new UpdateItemCommand(
+        this.#counted({
+          TableName: this.tableName,
+          ...updateOf(key, update, condition),
+          ...(old ? { ReturnValues: 'UPDATED_OLD' as const } : undefined),
+        }),
+      ),
+    )
+  }
+
+  /** Deletes an item where a condition holds. */
+  deleteIf(key: ItemKey, condition: Condition): Promise<Conditional> {
+    return this.#conditional(
+      'DeleteItem',
+      new DeleteItemCommand(
+        this.#counted({ TableName: this.tableName, Key: keyOf(key), ...conditionOf(condition) }),
+      ),
+    )
+  }
+
+  /** Deletes items, whatever they are. */
+  async deleteAll(keys: readonly ItemKey[]): Promise<void> {
+    for (let first = 0; first < keys.length; first += WRITE_REQUESTS) {
+      let left = keys
+        .slice(first, first + WRITE_REQUESTS)
+        .map((key) => ({ DeleteRequest: { Key: keyOf(key) } }))
+      const patience = new Patience()
+      while (left.length > 0) {
+        const input = { RequestItems: { [this.tableName]: left } }
+        const { UnprocessedItems } = await this.#send<BatchWriteItemCommandOutput>(
+          'BatchWriteItem',
+          new BatchWriteItemCommand(this.#counted(input)),
+        )
+        const rest = UnprocessedItems?.[this.tableName] ?? []
+        left = rest.flatMap(({ DeleteRequest }) =>
+          DeleteRequest?.Key === undefined ? [] : [{ DeleteRequest: { Key: DeleteRequest.Key } }],
+        )
+        if (left.length > 0) await patience.pause(overloaded)
+      }
+    }
+  }
+
+  /**
+   * Writes all or nothing; the first is a conditional update, and what became of it is told. A
+   * reply that was lost is no trouble: the SDK's idempotency token goes with each try.
+   */
+  async transact(
+    key: ItemKey,
+    update: Update,
+    condition: Condition,
+    others: readonly TransactWriteItem[],
+  ): Promise<Conditional> {
+    const head = { TableName: this.tableName, ...updateOf(key, update, condition) }
+    const input = { TransactItems: [{ Update: head }, ...others] }
+    const patience = new Patience()
+    for (;;) {
+      try {
+        const command = new TransactWriteItemsCommand(this.#counted(input))
+        const { $metadata } = await this.#send<TransactWriteItemsCommandOutput>(
+          'TransactWriteItems',
+          command,
+        )
+        return { written: true, found: null, repeated: ($metadata.attempts ?? 1) > 1 }
+      } catch (error) {
+        const cause = (error as BackendError).cause as Cancelled | undefined
+        if (cause?.name !== 'TransactionCanceledException') throw error
+        const reasons = cause.CancellationReasons ?? []
+        if (reasons[0]?.Code === 'ConditionalCheckFailed') {
+          return { written: false, found: reasons[0].Item ?? null, repeated: true }
+        }
+        if (!reasons.some(({ Code }) => isThrottled(Code))) throw error
+        await patience.pause(() => error)
+      }
+    }
+  }
+
+  /** Statements that each succeed or fail on their own. */
+  async statements(
+    statements: NonNullable<BatchExecuteStatementCommandInput['Statements']>,
+  ): Promise<readonly StatementReply[]> {
+    const { Responses, $metadata } = await this.#send<BatchExecuteStatementCommandOutput>(
+      'BatchExecuteStatement',
+      new BatchExecuteStatementCommand(this.#counted({ Statements: statements })),
+    )
+    const repeated = ($metadata.attempts ?? 1) > 1
+    return statements.map((_, index) => {
+      const error = Responses?.[index]?.Error
+      return error === undefined
+        ? { code: null, message: '', found: null, repeated }
+        : {
+            code: error.Code ?? 'InternalServerError',
+            message: error.Message ?? '',
+            found: error.Item ?? null,
+            repeated,
+          }
+    })
+  }
+
+  /** Any other command, with the same care. */
+  send<O extends Reply>(operation: string, command: Command): Promise<O> {
+    return this.#send<O>(operation, command)
+  }
+
+  async #conditional(operation: string, command: Command): Promise<Conditional> {
+    try {
+      const { $metadata, Attributes: old } = await this.#send<Changed>(operation, command)
+      const repeated = ($metadata.attempts ?? 1) > 1
+      return { written: true, found: null, repeated, ...(old === undefined ? undefined : { old }) }
+    } catch (error) {
+      const cause = (error as BackendError).cause as Failed | undefined
+      if (cause?.name !== 'ConditionalCheckFailedException') throw error
+      const repeated = (cause.$metadata?.attempts ?? 1) > 1
+      return { written: false, found: cause.Item ?? null, repeated }
+    }
+  }
+
+  async #send<O extends Reply>(operation: string, command: Command): Promise<O> {
+    this.#watch(command)
+    const patience = new Patience()
+    for (;;) {
+      try {
+        const abortSignal = AbortSignal.timeout(this.#options.requestTimeoutMs)
+        const reply = (await this.#client.send(command as never, { abortSignal })) as unknown as O
+        this.#tell(operation, reply.ConsumedCapacity)
+        return reply
+      } catch (error) {
+        // A statement that failed consumed something as well, which the service does not tell.
+        if (isThrottled((error as Error).name)) await patience.pause(() => toBackendError(error))
+        else throw toBackendError(error)
+      }
+    }
+  }
+
+  /** Takes in when each try was sent and answered, and what time the service had. */
+  #watch(command: Command): void {
+    const { clock } = this
+    const middleware =
+      (next: (args: unknown) => Promise<{ response: unknown }>) => async (args: unknown) => {
+        const sentAt = performance.now()
+        const reply = await next(args)
+        const { headers } = reply.response as { headers?: Record<string, string> }
+        clock.observe(headers?.date, sentAt, performance.now())
+        return reply
+      }
+    // Behind the reading of the body, so that it is as close to the wire as can be.
+    const options = { step: 'deserialize', priority: 'low', name: 'sayiirClock', override: true }
+    command.middlewareStack.add(middleware as never, options as never)
+  }
+
+  #counted<T extends object>(input: T): T {
+    return this.#options.onConsumedCapacity === null
+      ? input
+      : { ...input, ReturnConsumedCapacity: 'TOTAL' }
+  }
+
+  #tell(operation: string, consumed: Consumed | Consumed[] | undefined): void {
+    const { onConsumedCapacity } = this.#options
+    if (onConsumedCapacity === null || consumed === undefined) return
+    let units = 0
+    for (const one of Array.isArray(consumed) ? consumed : [consumed])
+      units += one.CapacityUnits ?? 0
+    const reads = /Get|Query/.test(operation)
+    onConsumedCapacity({ operation, read: reads ? units : 0, write: reads ? 0 : units })
+  }
+}
+
+/** What became of a statement. */
+export interface StatementReply extends Pick<Conditional, 'found' | 'repeated'> {
+  /** Null: it was done. */
+  readonly code: string | null
+  readonly message: string
+}
+
+/** What must be so for a write: nothing there, or an attribute with this value. */
+export type Condition =
+  | { readonly absent: true }
+  | { readonly attribute: string; readonly is: AttributeValue }
+  | {
+      readonly expression: string
+      readonly names?: Record<string, string>
+      readonly values?: Record<string, AttributeValue>
+    }
+
+/** What a write changes of an item. */
+export interface Update {
+  readonly set: Attributes
+  readonly remove: readonly string[]
+}
+
+interface Changed extends Reply {
+  readonly Attributes?: Attributes | undefined
+}
+
+interface Failed extends Error {
+  readonly Item?: Attributes
+  readonly $metadata?: { readonly attempts?: number }
+}
+
+interface Cancelled extends Error {
+  readonly CancellationReasons?: readonly { readonly Code?: string; readonly Item?: Attributes }[]
+}
+
+/** Pauses that grow, with jitter, until a bound. */
+class Patience {
+  #tries = 0
+  readonly #until = performance.now() + THROTTLED_MS
+
+  async pause(error: () => unknown): Promise<void> {
+    if (performance.now() > this.#until) throw error()
+    this.#tries += 1
+    await sleep(Math.random() * Math.min(20 * 2 ** this.#tries, MAX_PAUSE_MS))
+  }
+}
+
+function overloaded(): BackendError {
+  return new BackendError('UNAVAILABLE', 'the table’s throughput is exceeded; try again')
+}
+
+/** A key as the service has it. */
+export function keyOf({ p, s }: ItemKey): Record<string, AttributeValue> {
+  return { p: { S: p }, s: { S: s } }
+}
+
+/** Names are never reserved words this way. */
+function updateOf(key: ItemKey, { set, remove }: Update, condition: Condition) {
+  const names: Record<string, string> = {}
+  const values: Record<string, AttributeValue> = {}
+  const sets = Object.entries(set).map(([name, value]) => {
+    names[`#${name}`] = name
+    values[`:${name}`] = value
+    return `#${name} = :${name}`
+  })
+  const removes = remove.map((name) => {
+    names[`#${name}`] = name
+    return `#${name}`
+  })
+  const given = conditionOf(condition)
+  return {
+    Key: keyOf(key),
+    UpdateExpression: [
+      ...(sets.length === 0 ? [] : [`SET ${sets.join(', ')}`]),
+      ...(removes.length === 0 ? [] : [`REMOVE ${removes.join(', ')}`]),
+    ].join(' '),
+    ...given,
+    ExpressionAttributeNames: { ...names, ...given.ExpressionAttributeNames },
+    ExpressionAttributeValues: { ...values, ...given.ExpressionAttributeValues },
+  }
+}
+
+function conditionOf(condition: Condition) {
+  const ReturnValuesOnConditionCheckFailure = 'ALL_OLD' as const
+  if ('absent' in condition) {
+    return {
+      ConditionExpression: 'attribute_not_exists(p)',
+      ReturnValuesOnConditionCheckFailure,
+    }
+  }
+  if ('attribute' in condition) {
+    return {
+      ConditionExpression: '#condition = :condition',
+      ExpressionAttributeNames: { '#condition': condition.attribute },
+      ExpressionAttributeValues: { ':condition': condition.is },
+      ReturnValuesOnConditionCheckFailure,
+    }
+  }
+  const { expression, names, values } = condition
+  return {
+    ConditionExpression: expression,
+    ...(names === undefined ? undefined : { ExpressionAttributeNames: names }),
+    ...(values === undefined ? undefined : { ExpressionAttributeValues: values }),
+    ReturnValuesOnConditionCheckFailure,
+  }
+}

@@ -1,0 +1,252 @@
+import type { SnapshotSummary } from '@sayiir/persistence-core'
+import type {
+  ClaimedEntry,
+  ClaimRequest,
+  Dispatched,
+  FoundTask,
+  InstanceWrite,
+  ListPage,
+  OptimisticStore,
+  WorkRequest,
+  WriteResult,
+} from '@sayiir/persistence-core/adapter'
+import { Bodies } from './bodies.ts'
+import { EventQueue } from './event-queue.ts'
+import { InstanceStore, type Parts } from './instance-store.ts'
+import { InstanceWriter, nextToken } from './instance-writer.ts'
+import { Keys } from './keys.ts'
+import { list } from './listing.ts'
+import { DynamoDBMaintenance } from './maintenance.ts'
+import { Markers } from './markers.ts'
+import { Nudge } from './nudge.ts'
+import type { CheckedOptions } from './options.ts'
+import { Removal } from './removal.ts'
+import { Results } from './results.ts'
+import { checkSchema, readShards } from './schema.ts'
+import type { Service } from './service.ts'
+import { DynamoDBSnapshotStore } from './snapshot-store.ts'
+import { StateCodec } from './state-codec.ts'
+import { DynamoDBTaskClaimStore } from './task-claim-store.ts'
+import { TaskClasses } from './task-class.ts'
+import { Wakeup } from './wakeup.ts'
+import { type Candidate, WorkFinder } from './work-finder.ts'
+
+/** Milliseconds after which is looked whether somebody has raised the number of shards. */
+const SHARDS_MS = 60_000
+
+/** What the engine asks of a store, put together. */
+export class DynamoDBStore implements OptimisticStore {
+  readonly #parts: Parts
+  readonly #instances: InstanceStore
+  readonly #snapshots: DynamoDBSnapshotStore
+  readonly #events: EventQueue
+  readonly #writer: InstanceWriter
+  readonly #claims: DynamoDBTaskClaimStore
+  readonly #removal: Removal
+  readonly #maintenance: DynamoDBMaintenance
+  readonly #wakeup: Wakeup
+  readonly #end: () => void
+  #shards: number
+  #shardsReadAt = performance.now()
+
+  constructor(
+    service: Service,
+    options: CheckedOptions,
+    { shards, end }: { readonly shards: number; readonly end: () => void },
+  ) {
+    this.#shards = shards
+    this.#end = end
+    const keys = new Keys(options.keyPrefix)
+    const bodies = new Bodies(service, keys, service.clock, options.shards)
+    this.#parts = {
+      service,
+      keys,
+      shards: options.shards,
+      bodies,
+      codec: new StateCodec(bodies),
+      results: new Results(service, keys, bodies),
+      markers: new Markers(service, keys),
+      classes: new TaskClasses(service, keys),
+    }
+    const nudge = new Nudge()
+    const current = (): number => this.#currentShards()
+    this.#instances = new InstanceStore(this.#parts, nudge)
+    this.#events = new EventQueue(this.#parts, this.#instances)
+    this.#snapshots = new DynamoDBSnapshotStore(this.#parts, this.#instances, this.#events)
+    this.#writer = new InstanceWriter(this.#parts, this.#instances, this.#events)
+    const finder = new WorkFinder(this.#parts, this.#instances, {
+      agingIntervalMs: options.agingIntervalMs,
+      shards: current,
+    })
+    this.#claims = new DynamoDBTaskClaimStore(this.#instances, finder, nudge)
+    this.#removal = new Removal(this.#parts, this.#instances)
+    this.#maintenance = new DynamoDBMaintenance(
+      this.#parts,
+      this.#instances,
+      this.#removal,
+      current,
+    )
+    this.#wakeup = new Wakeup(finder, this.#instances, nudge, options)
+  }
+
+  async now(): Promise<number> {
+    return this.#instances.now
+  }
+
+  read(...args: Parameters<OptimisticStore['read']>): ReturnType<OptimisticStore['read']> {
+    return this.#snapshots.read(...args)
+  }
+
+  readWhole(instanceId: string): ReturnType<OptimisticStore['readWhole']> {
+    return this.#snapshots.readWhole(instanceId)
+  }
+
+  readOutputs(
+    instanceId: string,
+    taskIds: readonly string[],
+  ): ReturnType<OptimisticStore['readOutputs']> {
+    return this.#snapshots.readOutputs(instanceId, taskIds)
+  }
+
+  readEvent(instanceId: string, signalName: string): Promise<Uint8Array | null> {
+    return this.#events.read(instanceId, signalName)
+  }
+
+  readCommit(instanceId: string, taskId: string): ReturnType<OptimisticStore['readCommit']> {
+    return this.#snapshots.readCommit(instanceId, taskId)
+  }
+
+  async write(write: InstanceWrite): Promise<WriteResult> {
+    const { claimNext, commit } = write
+    const request = claimNext === null ? null : { ...claimNext.request, limit: 1 }
+    const candidate =
+      request !== null && claimNext?.own === null ? this.#claims.takeOne(request) : null
+    if (request !== null && commit !== null && candidate !== null) {
+      return this.#writeAndClaim(write, commit, request, candidate)
+    }
+    const written = await this.#writer.write(write, null)
+    const now = this.#instances.now
+    if (written === null) return { written: false, now }
+    if (request === null || written.own !== null) {
+      return { written: true, now, next: written.own, due: [] }
+    }
+    return this.#claimAfter(write, request)
+  }
+
+  /** The commit and the claim of another instance's task, in one round trip. */
+  async #writeAndClaim(
+    write: InstanceWrite,
+    commit: NonNullable<InstanceWrite['commit']>,
+    request: ClaimRequest,
+    candidate: Candidate,
+  ): Promise<WriteResult> {
+    const { instanceId } = candidate.known.item
+    const token = nextToken(candidate.known.state.token, this.#instances.now)
+    const promised = { instanceId, taskId: candidate.entry.taskId, token }
+    // The same instance can be changed only after the write.
+    if (instanceId === write.instanceId) {
+      const written = await this.#writer.write(write, null)
+      if (written === null) return { written: false, now: this.#instances.now }
+      return this.#claimAfter(write, request)
+    }
+    const [written, claimed] = await Promise.all([
+      this.#writer.write(write, promised),
+      this.#claims.claimCandidate(candidate, request, token),
+    ])
+    const now = this.#instances.now
+    if (written === null) {
+      if (claimed !== null) await this.#claims.undo(claimed)
+      return { written: false, now }
+    }
+    if (claimed === null) return this.#claimAfter(write, request)
+    if (claimed.claim.token !== token) await this.#noteNext(write, commit, claimed)
+    return { written: true, now, next: claimed, due: [] }
+  }
+
+  /** The best task of any instance, once the write has landed. */
+  async #claimAfter(write: InstanceWrite, request: ClaimRequest): Promise<WriteResult> {
+    const { now, tasks, due } = await this.#claims.claimAvailable(request)
+    const [next = null] = tasks
+    if (next !== null && write.commit !== null) await this.#noteNext(write, write.commit, next)
+    return { written: true, now, next, due }
+  }
+
+  #noteNext(
+    { instanceId }: InstanceWrite,
+    { taskId, token }: NonNullable<InstanceWrite['commit']>,
+    next: ClaimedEntry,
+  ): Promise<void> {
+    return this.#writer.noteNext(instanceId, taskId, token, {
+      instanceId: next.instanceId,
+      taskId: next.taskId,
+      token: next.claim.token,
+    })
+  }
+
+  takeEvent(instanceId: string, signalName: string): Promise<Uint8Array | null> {
+    return this.#events.take(instanceId, signalName)
+  }
+
+  remove(instanceId: string): Promise<boolean> {
+    return this.#removal.remove(instanceId)
+  }
+
+  claimTask(
+    ...args: Parameters<OptimisticStore['claimTask']>
+  ): ReturnType<OptimisticStore['claimTask']> {
+    return this.#claims.claimTask(...args)
+  }
+
+  claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
+    return this.#claims.claimAvailable(request)
+  }
+
+  findAvailable(request: WorkRequest): Promise<Dispatched<FoundTask>> {
+    return this.#claims.findAvailable(request)
+  }
+
+  changeClaim(
+    ...args: Parameters<OptimisticStore['changeClaim']>
+  ): ReturnType<OptimisticStore['changeClaim']> {
+    return this.#claims.changeClaim(...args)
+  }
+
+  waitForWakeup(
+    ...args: Parameters<OptimisticStore['waitForWakeup']>
+  ): ReturnType<OptimisticStore['waitForWakeup']> {
+    return this.#wakeup.wait(...args)
+  }
+
+  async list(page: ListPage): Promise<readonly SnapshotSummary[]> {
+    return list(this.#parts, this.#currentShards(), page)
+  }
+
+  prune(...args: Parameters<OptimisticStore['prune']>): ReturnType<OptimisticStore['prune']> {
+    return this.#maintenance.prune(...args)
+  }
+
+  stats(): ReturnType<OptimisticStore['stats']> {
+    return this.#maintenance.stats()
+  }
+
+  checkHealth(): Promise<void> {
+    return checkSchema(this.#parts.service, this.#parts.keys)
+  }
+
+  async disconnect(): Promise<void> {
+    await this.#instances.idle()
+    this.#end()
+  }
+
+  /** Somebody else may have raised it: then there is work in shards that this process does not fill. */
+  #currentShards(): number {
+    if (performance.now() - this.#shardsReadAt > SHARDS_MS) {
+      this.#shardsReadAt = performance.now()
+      this.#instances.later(async () => {
+        const { service, keys, shards } = this.#parts
+        this.#shards = Math.max(shards, await readShards(service, keys))
+      })
+    }
+    return this.#shards
+  }
+}

@@ -1,0 +1,9 @@
+import shared from '@sayiir/vitest-config'
+import type { ViteUserConfig } from 'vitest/config'
+
+const config: ViteUserConfig = {
+  ...shared,
+  test: { ...shared.test, globalSetup: 'test/setup.ts', testTimeout: 60_000 },
+}
+
+export default config
