@@ -1,0 +1,118 @@
+import { BackendError, type BackendErrorCode } from '@sayiir/persistence-core'
+
+/** Errors of the driver's own, by name, that mean that no server answered. */
+const UNREACHABLE: ReadonlySet<string> = new Set([
+  'MongoNetworkError',
+  'MongoNetworkTimeoutError',
+  'MongoServerSelectionError',
+  'MongoNotConnectedError',
+  'MongoTopologyClosedError',
+  'MongoServerClosedError',
+  'MongoPoolClosedError',
+  'MongoPoolClearedError',
+  'PoolClearedOnNetworkError',
+  'MongoWaitQueueTimeoutError',
+  'MongoOperationTimeoutError',
+  'MongoExpiredSessionError',
+  'MongoClientClosedError',
+])
+
+/** Labels of errors after which the same call may succeed. */
+const PASSING_LABELS: readonly string[] = [
+  'RetryableWriteError',
+  'RetryableError',
+  'SystemOverloadedError',
+  'TransientTransactionError',
+]
+
+/** Server codes (mongo/base/error_codes.yml), what they become, and what to do. */
+const BY_CODE: ReadonlyMap<number, readonly [BackendErrorCode, string]> = new Map<
+  number,
+  readonly [BackendErrorCode, string]
+>([
+  ...[6, 7, 89, 9001, 384].map((code) => unavailable(code, 'the server lost a connection')),
+  ...[24, 46, 112, 251].map((code) => unavailable(code, 'the write met another one')),
+  ...[43, 237].map((code) => unavailable(code, 'the server closed a cursor')),
+  ...[50, 262, 290].map((code) => unavailable(code, 'the server took too long')),
+  ...[64, 79, 100, 134].map((code) =>
+    unavailable(code, 'the write was not acknowledged by enough servers'),
+  ),
+  ...[91, 189, 10058, 10107, 11600, 11602, 13435, 13436, 133].map((code) =>
+    unavailable(code, 'there is no primary, or it is changing'),
+  ),
+  ...[202, 349, 365, 462].map((code) => unavailable(code, 'the server is overloaded')),
+  unavailable(14031, 'the disk of the server is full'),
+  [8000, ['BACKEND', 'the server refused the call']],
+  [13, ['BACKEND', 'the user lacks a privilege; it needs the role readWrite on the database']],
+  [18, ['BACKEND', 'the server refused the user or the password']],
+  [26, ['SCHEMA', 'a collection is missing; run migrate()']],
+  [67, ['SCHEMA', 'an index can not be made']],
+  [73, ['SCHEMA', 'the name of the database or of a collection is not allowed']],
+  [85, ['SCHEMA', 'an index of this name is there with other options; it is not ours']],
+  [86, ['SCHEMA', 'an index of this name is there with other keys; it is not ours']],
+  [10334, ['PAYLOAD_TOO_LARGE', 'the instance has grown past what a document can hold']],
+  [17419, ['PAYLOAD_TOO_LARGE', 'the instance has grown past what a document can hold']],
+  [17420, ['PAYLOAD_TOO_LARGE', 'the instance has grown past what a document can hold']],
+])
+
+function unavailable(
+  code: number,
+  message: string,
+): readonly [number, readonly [BackendErrorCode, string]] {
+  return [code, ['UNAVAILABLE', `${message}; try again`]]
+}
+
+/** What is read of a driver's error. */
+interface DriverError extends Error {
+  readonly code?: unknown
+  hasErrorLabel?(label: string): boolean
+}
+
+/** The code of "there is a document of that id already". */
+export const DUPLICATE_KEY = 11000
+
+/** A driver's error as a {@link BackendError}; any other error as it is. */
+export function toBackendError(error: unknown): unknown {
+  if (!isDriverError(error)) return error
+  const details = { cause: error }
+  const { code } = error
+  const known = typeof code === 'number' ? BY_CODE.get(code) : undefined
+  if (known !== undefined) return new BackendError(known[0], told(known[1], error), details)
+  if (isPassing(error))
+    return new BackendError('UNAVAILABLE', told('the server can not be reached', error), details)
+  if (error.name === 'MongoParseError' || error.name === 'MongoInvalidArgumentError')
+    return new BackendError('BACKEND', told('the driver refused its options', error), details)
+  if (/too large|exceeds? (the )?max/i.test(error.message))
+    return new BackendError('PAYLOAD_TOO_LARGE', told('it is too large to store', error), details)
+  return new BackendError('BACKEND', told('the server refused the call', error), details)
+}
+
+/** Whether the same call may succeed later, and whether this one landed is not known. */
+export function isPassing(error: unknown): boolean {
+  if (!isDriverError(error)) return false
+  return (
+    UNREACHABLE.has(error.name) ||
+    (typeof error.code === 'number' && BY_CODE.get(error.code)?.[0] === 'UNAVAILABLE') ||
+    PASSING_LABELS.some((label) => error.hasErrorLabel?.(label) === true) ||
+    // A server on PostgreSQL passes its errors on without a code of their own.
+    /deadlock detected|could not serialize/i.test(error.message)
+  )
+}
+
+function isDriverError(error: unknown): error is DriverError {
+  return error instanceof Error && /^(Mongo|BSON|PoolCleared)/.test(error.name)
+}
+
+/** What the driver says, without what may be secret. */
+function told(message: string, error: Error): string {
+  const text = error.message.replaceAll(/mongodb(\+srv)?:\/\/\S*/gi, 'mongodb://…')
+  return `${message} (${text.slice(0, 300)})`
+}
+
+/** The call was not answered in time. */
+export function timedOut(timeoutMs: number): BackendError {
+  return new BackendError(
+    'UNAVAILABLE',
+    `the server did not answer within ${timeoutMs} ms; whether a write landed is unknown`,
+  )
+}

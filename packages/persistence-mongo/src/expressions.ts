@@ -1,0 +1,177 @@
+import type { Document } from 'mongodb'
+import { type EntryDoc, FOREVER, type SlotDoc } from './records.ts'
+
+/** The server's clock in a pipeline, epoch milliseconds: the same throughout one command. */
+export const NOW: Document = { $toLong: '$$NOW' }
+
+/**
+ * The token of a claim made now (rule C3): greater than every token of this document, and than the
+ * microseconds of the server's clock before, so also than those of a document that was deleted.
+ */
+export const NEXT_TOKEN: Document = {
+  $max: [{ $add: ['$tk', 1] }, { $multiply: [NOW, 1000] }],
+}
+
+/** A value that is data, whatever it looks like: a text may begin with `$`. */
+export function literal(value: unknown): Document {
+  return { $literal: value }
+}
+
+/** When a claim made now expires. */
+export function expiry(from: Document, ms: number | null): Document | number {
+  return ms === null ? FOREVER : { $min: [{ $add: [from, ms] }, MAX_EXPIRY] }
+}
+/** The last instant that a claim can expire at, short of never. */
+const MAX_EXPIRY = 253_402_300_799_999
+
+/** What a claim puts into an entry `$$v`, its token being the document's `tk`. */
+export function claimFields(
+  workerId: string,
+  ttlMs: number | null,
+  batch: string | null,
+): Document {
+  return {
+    w: literal(workerId),
+    k: '$tk',
+    c: NOW,
+    x: expiry(NOW, ttlMs),
+    b: batch,
+    d: { $add: ['$$v.d', 1] },
+  }
+}
+
+/** The entries with `fields` put into those for which `condition` (about `$$v`) holds. */
+export function changeEntries(condition: Document, fields: Document): Document {
+  return {
+    $map: {
+      input: '$e',
+      as: 'v',
+      in: { $cond: [condition, { $mergeObjects: ['$$v', fields] }, '$$v'] },
+    },
+  }
+}
+
+/** Whether the instance hands its tasks out. */
+const IS_OPEN: Document = {
+  $and: [{ $eq: ['$s', 'in-progress'] }, { $eq: ['$cs', null] }, { $eq: ['$ps', null] }],
+}
+
+/** Entries that nobody holds, each with `z`: 0 if it is due, else when it will be. */
+const FREE: Document = {
+  $map: {
+    input: {
+      $filter: {
+        input: '$e',
+        as: 'v',
+        cond: { $and: [{ $lte: ['$$v.x', NOW] }, { $ne: ['$$v.t', ''] }] },
+      },
+    },
+    as: 'v',
+    in: { $mergeObjects: ['$$v', { z: { $cond: [{ $gt: ['$$v.s', NOW] }, '$$v.s', 0] } }] },
+  },
+}
+
+const HAS_SIGNAL: Document = { $or: [{ $ne: ['$cs', null] }, { $ne: ['$ps', null] }] }
+
+const LATEST_EXPIRY: Document = { $max: [1, { $max: '$e.x' }] }
+
+/** When an entry needs somebody's care: its claim expires, a timer is over, it is hidden and becomes due. */
+const CARE_OF_ENTRY: Document = {
+  $cond: [
+    { $eq: ['$$v.t', ''] },
+    '$$v.s',
+    {
+      $cond: [
+        { $gt: ['$$v.x', NOW] },
+        '$$v.x',
+        { $cond: [{ $and: [{ $gt: ['$$v.s', NOW] }, { $ne: ['$$v.t', '$q.t'] }] }, '$$v.s', null] },
+      ],
+    },
+  ],
+}
+
+/**
+ * Stages that derive from the entries what the indexes hold: `q`, the best entry that is free, `x`,
+ * the routes where those that are free differ, and `u`, when the instance needs care.
+ */
+export const DERIVE: readonly Document[] = [
+  {
+    $set: {
+      q: {
+        $let: {
+          vars: {
+            best: {
+              $first: { $sortArray: { input: FREE, sortBy: { z: 1, o: 1, s: 1, t: 1 } } },
+            },
+          },
+          in: {
+            $cond: [
+              { $and: [IS_OPEN, { $eq: [{ $type: '$$best' }, 'object'] }] },
+              {
+                p: '$$best.p',
+                k: '$$best.o',
+                r: '$$best.r',
+                f: '$$best.f',
+                t: '$$best.t',
+                s: '$$best.s',
+              },
+              null,
+            ],
+          },
+        },
+      },
+    },
+  },
+  {
+    $set: {
+      x: {
+        $let: {
+          vars: { routes: { $setUnion: [{ $map: { input: FREE, as: 'v', in: '$$v.r' } }, []] } },
+          in: {
+            $cond: [{ $and: [IS_OPEN, { $gt: [{ $size: '$$routes' }, 1] }] }, '$$routes', null],
+          },
+        },
+      },
+      u: {
+        $cond: [
+          IS_OPEN,
+          { $min: { $map: { input: '$e', as: 'v', in: CARE_OF_ENTRY } } },
+          { $cond: [HAS_SIGNAL, LATEST_EXPIRY, null] },
+        ],
+      },
+    },
+  },
+]
+
+/** What {@link DERIVE} derives, worked out here, of entries that are all known. */
+export function derive(
+  isOpen: boolean,
+  hasSignal: boolean,
+  entries: readonly EntryDoc[],
+  now: number,
+): { readonly q: SlotDoc | null; readonly x: readonly string[] | null; readonly u: number | null } {
+  if (!isOpen) {
+    return { q: null, x: null, u: hasSignal ? Math.max(1, ...entries.map(({ x }) => x)) : null }
+  }
+  const free = entries.filter((entry) => entry.x <= now && entry.t !== '')
+  const best = free.toSorted((a, b) => late(a, now) - late(b, now) || a.o - b.o || a.s - b.s)[0]
+  const routes = [...new Set(free.map(({ r }) => r))]
+  const care = entries.map((entry) => {
+    if (entry.t === '') return entry.s
+    if (entry.x > now) return entry.x
+    return entry.s > now && entry !== best ? entry.s : Number.POSITIVE_INFINITY
+  })
+  const first = Math.min(...care)
+  return {
+    q:
+      best === undefined
+        ? null
+        : { p: best.p, k: best.o, r: best.r, f: best.f, t: best.t, s: best.s },
+    x: routes.length > 1 ? routes : null,
+    u: first === Number.POSITIVE_INFINITY ? null : first,
+  }
+}
+
+function late({ s }: EntryDoc, now: number): number {
+  return s > now ? s : 0
+}

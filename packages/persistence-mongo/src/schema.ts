@@ -1,0 +1,121 @@
+import { BackendError } from '@sayiir/persistence-core'
+import { pause } from '@sayiir/persistence-core/adapter'
+import type { IndexDescription } from 'mongodb'
+import type { Database } from './database.ts'
+import { DUPLICATE_KEY } from './errors.ts'
+import { CLOCK_STEP_MS } from './snapshot-store.ts'
+
+/** The version of collections and indexes; one more with every change that an older version would misread. */
+const SCHEMA = 1
+const SCHEMA_ID = 'schema'
+/** Tries to make the indexes while others make them too. */
+const MAX_TRIES = 20
+
+/**
+ * Indexes of instances. Each is partial: an instance is in those only that concern it, and what
+ * has ended is in none of the first four.
+ */
+const INSTANCE_INDEXES: readonly IndexDescription[] = [
+  // Ready tasks, for workers that take all routes, and for those that take some.
+  {
+    name: 'ready',
+    key: { 'q.p': 1, 'q.k': 1 },
+    partialFilterExpression: { 'q.k': { $gt: 0 } },
+  },
+  {
+    name: 'ready_by_route',
+    key: { 'q.r': 1, 'q.p': 1, 'q.k': 1 },
+    partialFilterExpression: { 'q.k': { $gt: 0 } },
+  },
+  // Instances with free tasks of several routes.
+  {
+    name: 'mixed',
+    key: { x: 1, 'q.k': 1 },
+    partialFilterExpression: { x: { $gt: '' } },
+  },
+  // What needs care: claims that expire, timers, control signals.
+  { name: 'care', key: { u: 1 }, partialFilterExpression: { u: { $gt: 0 } } },
+  // What can be pruned.
+  { name: 'ended', key: { en: 1 }, partialFilterExpression: { en: { $gt: 0 } } },
+  // Markers of deleted instances go away by themselves.
+  {
+    name: 'gone',
+    key: { gone: 1 },
+    sparse: true,
+    expireAfterSeconds: (2 * CLOCK_STEP_MS) / 1000,
+  },
+]
+
+/** Indexes of parts: chunks that nothing may refer to. */
+const PART_INDEXES: readonly IndexDescription[] = [
+  { name: 'unsettled', key: { at: 1 }, partialFilterExpression: { at: { $gt: 0 } } },
+]
+
+/**
+ * Makes what is missing; any number of processes may at once (rule M4). What a newer version made
+ * is left alone.
+ *
+ * @throws `SCHEMA`.
+ */
+export async function migrateSchema(db: Database): Promise<void> {
+  if ((await readVersion(db)) === SCHEMA) return
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await db.run(async () => {
+        await db.instances.createIndexes([...INSTANCE_INDEXES])
+        await db.parts.createIndexes([...PART_INDEXES])
+      })
+      break
+    } catch (error) {
+      // Another process makes the same ones: some servers refuse one of two.
+      if (tries === MAX_TRIES || BackendError.is(error, 'SCHEMA')) throw error
+      await pause(tries * 20 * Math.random())
+    }
+  }
+  await db.again(async () => {
+    try {
+      await db.meta.insertOne({ _id: SCHEMA_ID, version: SCHEMA })
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== DUPLICATE_KEY) throw error
+    }
+  })
+  await checkSchema(db)
+}
+
+/** @throws `SCHEMA` unless the schema is this version's; `UNAVAILABLE`. */
+export async function checkSchema(db: Database): Promise<void> {
+  if ((await readVersion(db)) === null) {
+    throw new BackendError(
+      'SCHEMA',
+      `the collections are not set up: there is no ${db.meta.collectionName}; run migrate()`,
+    )
+  }
+}
+
+/** Null: not set up. */
+async function readVersion(db: Database): Promise<number | null> {
+  const doc = await db.again(() => db.meta.findOne({ _id: SCHEMA_ID }))
+  if (doc === null) return null
+  const { version } = doc
+  if (version === SCHEMA) return version
+  if (typeof version === 'number' && version > SCHEMA) {
+    throw new BackendError(
+      'SCHEMA',
+      `the collections have version ${version}, and only ${SCHEMA} is known: a newer version set them up; upgrade`,
+    )
+  }
+  throw new BackendError('SCHEMA', `what is in ${db.meta.collectionName} is not ours`)
+}
+
+/** Whether the server reads a sort off an index, rather than sorting what it found. */
+export async function sortsByIndex(db: Database): Promise<boolean> {
+  const plan = await db.again(() =>
+    db.instances
+      .find({ 'q.p': 1, 'q.k': { $gt: 0 } })
+      .sort({ 'q.k': 1 })
+      .explain('queryPlanner'),
+  )
+  const { queryPlanner } = plan as { queryPlanner?: { winningPlan?: unknown } }
+  const winner = queryPlanner?.winningPlan
+  return winner !== undefined && !JSON.stringify(winner).includes('"SORT"')
+}

@@ -1,0 +1,228 @@
+import type { PruneParams, PruneResult } from '@sayiir/persistence-core'
+import {
+  type ClaimedEntry,
+  type ClaimRequest,
+  type InstanceWrite,
+  isOpen,
+  isServed,
+  type OptimisticStore,
+  type WriteResult,
+} from '@sayiir/persistence-core/adapter'
+import type { Database } from './database.ts'
+import { Dispatch } from './dispatch.ts'
+import { MongoMaintenance } from './maintenance.ts'
+import type { CheckedOptions } from './options.ts'
+import { Payloads } from './payloads.ts'
+import { ReadyQueue } from './ready-queue.ts'
+import { type EntryDoc, toClaim } from './records.ts'
+import { Routes } from './routes.ts'
+import { checkSchema } from './schema.ts'
+import { MongoSignalStore } from './signal-store.ts'
+import { MongoSnapshotStore } from './snapshot-store.ts'
+import { Tails } from './tail.ts'
+import { MongoTaskClaimStore } from './task-claim-store.ts'
+import { Upkeep } from './upkeep.ts'
+import { Nudge, waitForWork } from './wakeup.ts'
+import { WriteQueue } from './write-queue.ts'
+
+/** What a `MongoBackend` stands on: the parts of it, put together. */
+export class MongoStore implements OptimisticStore {
+  readonly #db: Database
+  readonly #options: CheckedOptions
+  readonly #release: () => Promise<void>
+  readonly #snapshots: MongoSnapshotStore
+  readonly #claims: MongoTaskClaimStore
+  readonly #signals: MongoSignalStore
+  readonly #maintenance: MongoMaintenance
+  readonly #dispatch: Dispatch
+  readonly #routes: Routes
+  readonly #tails: Tails
+  readonly #upkeep: Upkeep
+  readonly #nudge = new Nudge()
+
+  /**
+   * @param isOrdered Whether the server reads a sort off an index.
+   * @param release Closes the client, if it is ours.
+   */
+  constructor(
+    db: Database,
+    options: CheckedOptions,
+    isOrdered: boolean,
+    release: () => Promise<void>,
+  ) {
+    const { agingIntervalMs } = options
+    const payloads = new Payloads(db)
+    this.#db = db
+    this.#options = options
+    this.#release = release
+    this.#routes = new Routes(db)
+    this.#tails = new Tails(db, payloads)
+    this.#snapshots = new MongoSnapshotStore(db, payloads, new WriteQueue(db), agingIntervalMs)
+    this.#upkeep = new Upkeep(db, ({ _id, sw }) => {
+      if (sw !== null) db.later(() => this.#snapshots.sweep(_id, sw))
+    })
+    this.#claims = new MongoTaskClaimStore(db, this.#snapshots, this.#upkeep)
+    this.#signals = new MongoSignalStore(db, payloads)
+    this.#maintenance = new MongoMaintenance(db, this.#snapshots)
+    const ready = new ReadyQueue(db, agingIntervalMs, isOrdered)
+    this.#dispatch = new Dispatch(db, this.#snapshots, this.#upkeep, this.#routes, ready)
+  }
+
+  now(): Promise<number> {
+    return this.#db.now()
+  }
+
+  read(
+    instanceId: string,
+    event?: { readonly signalName: string; readonly eventId: string },
+  ): ReturnType<OptimisticStore['read']> {
+    return this.#snapshots.read(instanceId, event)
+  }
+
+  readWhole(instanceId: string): ReturnType<OptimisticStore['readWhole']> {
+    return this.#snapshots.readWhole(instanceId)
+  }
+
+  readOutputs(
+    instanceId: string,
+    taskIds: readonly string[],
+  ): ReturnType<OptimisticStore['readOutputs']> {
+    return this.#snapshots.readOutputs(instanceId, taskIds)
+  }
+
+  readEvent(instanceId: string, signalName: string): Promise<Uint8Array | null> {
+    return this.#signals.readEvent(instanceId, signalName)
+  }
+
+  readCommit(instanceId: string, taskId: string): ReturnType<OptimisticStore['readCommit']> {
+    return this.#snapshots.readCommit(instanceId, taskId)
+  }
+
+  async write(write: InstanceWrite): Promise<WriteResult> {
+    const { instanceId, after, claimNext } = write
+    for (const { tags } of after.entries) await this.#routes.add(after.head.definitionHash, tags)
+    const id = this.#snapshots.newId()
+    // The best of any instance does not depend on this write, so both go at once.
+    const early =
+      claimNext !== null && claimNext.own === null && !this.#mayBeOwn(write)
+        ? this.#claimAhead(claimNext.request, id)
+        : null
+    let written: Awaited<ReturnType<MongoSnapshotStore['write']>>
+    try {
+      written = await this.#snapshots.write(write, id)
+    } catch (error) {
+      if (early !== null) this.#db.later(async () => this.#giveBack((await early).next))
+      throw error
+    }
+    if (written === null) {
+      if (early !== null) await this.#giveBack((await early).next)
+      return { written: false, now: await this.#db.now() }
+    }
+    const { now, tail, care, own } = written
+    this.#upkeep.note(care)
+    for (const { lastFailedWorker } of write.entries.moved)
+      if (lastFailedWorker !== null) this.#dispatch.failed(lastFailedWorker)
+    for (const { lastFailedWorker } of write.entries.added)
+      if (lastFailedWorker !== null) this.#dispatch.failed(lastFailedWorker)
+    await this.#tails.grew(instanceId, after.generation, tail)
+    if (isOpen(after) && after.entries.length > 0) this.#nudge.now()
+    if (claimNext === null) return { written: true, now, next: null, due: [] }
+    if (own !== null) return { written: true, now, next: ownEntry(instanceId, own), due: [] }
+    const { next, due } = await (early ?? this.#claimAhead(claimNext.request, id))
+    return { written: true, now, next, due }
+  }
+
+  /** Whether the next task may be one of the instance that is written. */
+  #mayBeOwn({ after, claimNext }: InstanceWrite): boolean {
+    if (claimNext === null || !isOpen(after)) return false
+    const { filter } = claimNext.request
+    const { definitionHash } = after.head
+    return after.entries.some(({ tags }) => isServed(filter, definitionHash, tags))
+  }
+
+  async #claimAhead(request: ClaimRequest, batch: string) {
+    const { tasks, due } = await this.#dispatch.claim({ ...request, limit: 1 }, batch)
+    return { next: tasks[0] ?? null, due }
+  }
+
+  /** Gives a task back that nobody was told of, as if it had not been claimed. */
+  async #giveBack(claimed: ClaimedEntry | null): Promise<void> {
+    if (claimed === null) return
+    const { instanceId, taskId, claim } = claimed
+    const ref = { instanceId, taskId, workerId: claim.workerId, token: claim.token }
+    await this.#claims.undo(ref)
+  }
+
+  takeEvent(instanceId: string, signalName: string): Promise<Uint8Array | null> {
+    return this.#signals.takeEvent(instanceId, signalName)
+  }
+
+  remove(instanceId: string): Promise<boolean> {
+    return this.#snapshots.remove(instanceId)
+  }
+
+  claimTask(
+    params: Parameters<OptimisticStore['claimTask']>[0],
+  ): ReturnType<OptimisticStore['claimTask']> {
+    return this.#claims.claimTask(params)
+  }
+
+  claimAvailable(request: ClaimRequest): ReturnType<OptimisticStore['claimAvailable']> {
+    return this.#dispatch.claim(request, this.#snapshots.newId())
+  }
+
+  findAvailable(
+    request: Parameters<OptimisticStore['findAvailable']>[0],
+  ): ReturnType<OptimisticStore['findAvailable']> {
+    return this.#dispatch.find(request)
+  }
+
+  async changeClaim(
+    ...[ref, change]: Parameters<OptimisticStore['changeClaim']>
+  ): ReturnType<OptimisticStore['changeClaim']> {
+    const claim = await this.#claims.changeClaim(ref, change)
+    if (claim !== null && change.kind === 'release') this.#nudge.now()
+    return claim
+  }
+
+  waitForWakeup(
+    ...[params, signal, closing, takeCare]: Parameters<OptimisticStore['waitForWakeup']>
+  ): ReturnType<OptimisticStore['waitForWakeup']> {
+    const { pollIntervalMs } = this.#options
+    return waitForWork(
+      this.#dispatch,
+      this.#nudge,
+      pollIntervalMs,
+      params,
+      signal,
+      closing,
+      takeCare,
+    )
+  }
+
+  list(page: Parameters<OptimisticStore['list']>[0]): ReturnType<OptimisticStore['list']> {
+    return this.#snapshots.list(page)
+  }
+
+  prune(params: Required<PruneParams>, signal: AbortSignal | undefined): Promise<PruneResult> {
+    return this.#maintenance.prune(params, signal)
+  }
+
+  stats(): ReturnType<OptimisticStore['stats']> {
+    return this.#maintenance.stats()
+  }
+
+  checkHealth(): Promise<void> {
+    return checkSchema(this.#db)
+  }
+
+  async disconnect(): Promise<void> {
+    await this.#db.idle()
+    await this.#release()
+  }
+}
+
+function ownEntry(instanceId: string, entry: EntryDoc): ClaimedEntry | null {
+  const claim = toClaim(entry)
+  return claim === null ? null : { instanceId, taskId: entry.t, claim, deliveries: entry.d }
+}

@@ -1,0 +1,104 @@
+import { Heap, TIMER_TASK_ID } from '@sayiir/persistence-core/adapter'
+import type { Database } from './database.ts'
+import { DERIVE } from './expressions.ts'
+import type { MarkerDoc } from './records.ts'
+
+/** Instances of one look at most. */
+const LIMIT = 100
+/** Looks of one call at most, while each finds as many as it may. */
+const MAX_LOOKS = 10
+/** Milliseconds for which a look stands: what other processes cause is seen that late at most, where there is other work. */
+const STANDS_MS = 25
+/** Times that this process knows of are rounded up to this many milliseconds. */
+const GRAIN_MS = 2
+
+/**
+ * What any dispatch call does for all, in bounded numbers: puts tasks back whose claims have
+ * expired, or that have become due behind another one of their instance, and finds instances with
+ * control signals that nobody is there to apply (rule G4) and timers that are over (rule E1). All
+ * of them are in one index, by the time at which they need it.
+ */
+export class Upkeep {
+  readonly #db: Database
+  readonly #sweep: (marker: MarkerDoc) => void
+  /** When something needs care that this process knows of. */
+  readonly #known = new Heap<number>((a, b) => a - b)
+  readonly #times = new Set<number>()
+  #lookedAt = Number.NEGATIVE_INFINITY
+
+  /** @param sweep Ends a deletion that was interrupted. */
+  constructor(db: Database, sweep: (marker: MarkerDoc) => void) {
+    this.#db = db
+    this.#sweep = sweep
+  }
+
+  /** Takes in when an instance will need care. */
+  note(time: number | null | undefined): void {
+    if (time == null || time > Number.MAX_SAFE_INTEGER / 2) return
+    const rounded = Math.ceil(time / GRAIN_MS) * GRAIN_MS
+    if (this.#times.has(rounded)) return
+    this.#times.add(rounded)
+    this.#known.push(rounded)
+  }
+
+  /** Whether it is time for a look. */
+  get isDue(): boolean {
+    if (performance.now() - this.#lookedAt >= STANDS_MS) return true
+    const first = this.#known.peek()
+    return first !== undefined && first <= this.#db.clock.now()
+  }
+
+  /**
+   * Puts back what can be; `due` is for the caller to take care of.
+   *
+   * @param isExact Asks the server for its time first: what was due when the call came is found.
+   */
+  async look(
+    isExact: boolean,
+  ): Promise<{ readonly due: readonly string[]; readonly putBack: number }> {
+    if (isExact || !this.#db.clock.isKnown) await this.#db.now()
+    const due = new Set<string>()
+    let putBack = 0
+    for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
+      this.#lookedAt = performance.now()
+      const now = this.#db.clock.now()
+      for (let first = this.#known.peek(); first !== undefined && first <= now; ) {
+        this.#times.delete(first)
+        this.#known.pop()
+        first = this.#known.peek()
+      }
+      const docs = await this.#db.again(() =>
+        this.#db.instances
+          .find(
+            { u: { $gt: 0, $lte: now } },
+            { projection: { g: 1, sw: 1, cs: 1, ps: 1, s: 1, 'e.t': 1, 'e.s': 1 } },
+          )
+          .limit(LIMIT)
+          .toArray(),
+      )
+      const back: string[] = []
+      for (const doc of docs) {
+        if (doc.g === undefined) {
+          this.#sweep(doc as unknown as MarkerDoc)
+          continue
+        }
+        const isTimer = doc.e.some(({ t, s }) => t === TIMER_TASK_ID && s <= now)
+        if (doc.cs !== null || doc.ps !== null || isTimer) due.add(doc._id)
+        else back.push(doc._id)
+      }
+      if (back.length > 0) {
+        const care = { $gt: 0, $lte: now }
+        await this.#db.again(() =>
+          this.#db.inOrder(
+            back.map((_id) => ({
+              updateOne: { filter: { _id, g: { $exists: true }, u: care }, update: [...DERIVE] },
+            })),
+          ),
+        )
+        putBack += back.length
+      }
+      if (docs.length < LIMIT || back.length === 0) break
+    }
+    return { due: [...due], putBack }
+  }
+}

@@ -1,0 +1,245 @@
+import { BackendError } from '@sayiir/persistence-core'
+import { CallQueue, compareIds, quote } from '@sayiir/persistence-core/adapter'
+import type { AnyBulkWriteOperation, Document } from 'mongodb'
+import type { Database } from './database.ts'
+import { DUPLICATE_KEY, isPassing, toBackendError } from './errors.ts'
+import { partsOf } from './part-ids.ts'
+import type { EntryDoc, InstanceDoc, MarkerDoc } from './records.ts'
+import { REMEMBERED_WRITES, type WritePlan } from './write-plan.ts'
+
+/** What a document tells after a write. */
+export interface Written {
+  /** The server's clock. */
+  readonly now: number
+  /** Outputs and commits in its tail. */
+  readonly tail: number
+  /** When it needs care. */
+  readonly care: number | null
+  /** The entry of the task that was claimed in the same step. */
+  readonly own: EntryDoc | null
+}
+
+/** What is read back of a document that was written. */
+const READ_BACK = {
+  g: 1,
+  n: 1,
+  w: 1,
+  u: 1,
+  tail: { $add: [{ $size: '$l' }, { $size: '$cm' }] },
+  now: '$$NOW',
+} as const
+
+type ReadBack = Pick<InstanceDoc, '_id' | 'g' | 'n' | 'w' | 'u'> & {
+  readonly e?: InstanceDoc['e']
+  readonly tail: number
+  readonly now: Date
+}
+
+/**
+ * Sends writes: a lone one as one `findOneAndUpdate`, those that are in flight together as one
+ * `bulkWrite` and one read that tells which of them landed (rule D10).
+ *
+ * Every write has an id, which the document remembers, so one that is sent again after a lost reply
+ * is recognised (rule S7), whether or not the server numbers its writes.
+ */
+export class WriteQueue {
+  readonly #db: Database
+  readonly #queue: CallQueue<WritePlan, Written | null | Error>
+
+  constructor(db: Database) {
+    this.#db = db
+    this.#queue = new CallQueue({
+      send: (plans) => this.#send(plans),
+      maxCalls: 100,
+      maxBytes: 8 * 1024 * 1024,
+      maxInFlight: 2,
+      sizeOf: sizeOf,
+    })
+  }
+
+  /** Null: it was refused. */
+  async write(plan: WritePlan): Promise<Written | null> {
+    const result = await this.#queue.call(plan)
+    if (result instanceof Error) throw result
+    return result
+  }
+
+  async #send(plans: readonly WritePlan[]): Promise<readonly (Written | null | Error)[]> {
+    const [only, ...others] = plans
+    if (only !== undefined && others.length === 0) return [await settled(this.#one(only))]
+    // Of two writes of one instance, the second can be right only once the first has landed.
+    const seen = new Set<string>()
+    const together: WritePlan[] = []
+    const after: WritePlan[] = []
+    for (const plan of plans) {
+      const target = seen.has(plan.write.instanceId) ? after : together
+      target.push(plan)
+      seen.add(plan.write.instanceId)
+    }
+    const results = new Map<WritePlan, Written | null | Error>()
+    // In the order in which everybody locks them.
+    together.sort((a, b) => compareIds(a.write.instanceId, b.write.instanceId))
+    await this.#together(together, results)
+    for (const plan of after) results.set(plan, await settled(this.#one(plan)))
+    return plans.map((plan) => results.get(plan) ?? null)
+  }
+
+  async #together(
+    plans: readonly WritePlan[],
+    results: Map<WritePlan, Written | null | Error>,
+  ): Promise<void> {
+    const operations = plans.map(
+      ({ insert, filter, update }): AnyBulkWriteOperation<InstanceDoc> =>
+        insert === null
+          ? { updateOne: { filter, update: [...update] } }
+          : { insertOne: { document: insert } },
+    )
+    let duplicates: readonly number[] = []
+    try {
+      await this.#db.raw(() => this.#db.instances.bulkWrite(operations, { ordered: false }))
+    } catch (error) {
+      const failed = writeErrors(error)
+      if (failed === null || failed.some(({ code }) => code !== DUPLICATE_KEY)) {
+        // Whatever it was, it may concern only some of them.
+        const resend = plans.map(async (plan) => results.set(plan, await settled(this.#one(plan))))
+        return void (await Promise.all(resend))
+      }
+      duplicates = failed.map(({ index }) => index)
+    }
+    const ids = plans.map(({ write }) => write.instanceId)
+    const docs = await this.#db.again(() =>
+      this.#db.instances
+        .find<ReadBack>({ _id: { $in: ids } }, { projection: { ...READ_BACK, e: 1 } })
+        .toArray(),
+    )
+    const byId = new Map(docs.map((doc) => [doc._id, doc]))
+    for (const [index, plan] of plans.entries()) {
+      const doc = byId.get(plan.write.instanceId)
+      if (duplicates.includes(index)) {
+        results.set(plan, await settled(this.#occupied(plan)))
+      } else {
+        results.set(plan, await settled(Promise.resolve(this.#answer(plan, doc))))
+      }
+    }
+  }
+
+  async #one(plan: WritePlan): Promise<Written | null> {
+    try {
+      return await this.#once(plan)
+    } catch (error) {
+      if (!isPassing(error)) throw toBackendError(error)
+    }
+    try {
+      // Sent again: either it lands now, or what is there tells that it landed before.
+      const written = await this.#once(plan)
+      if (written !== null || plan.insert !== null) return written
+      return await this.#landedBefore(plan)
+    } catch (error) {
+      throw toBackendError(error)
+    }
+  }
+
+  async #once(plan: WritePlan): Promise<Written | null> {
+    const { insert, filter, update, own } = plan
+    if (insert === null) {
+      const doc = await this.#db.raw(() =>
+        this.#db.instances.findOneAndUpdate(filter, [...update], {
+          returnDocument: 'after',
+          projection: own === null ? READ_BACK : { ...READ_BACK, e: 1 },
+        }),
+      )
+      return this.#answer(plan, doc as unknown as ReadBack | null)
+    }
+    try {
+      await this.#db.raw(() => this.#db.instances.insertOne(insert))
+    } catch (error) {
+      if ((error as { code?: unknown }).code === DUPLICATE_KEY) return this.#occupied(plan)
+      throw error
+    }
+    const { l, cm, u } = insert
+    return { now: this.#db.clock.now(), tail: l.length + cm.length, care: u, own: null }
+  }
+
+  /** What a document tells of a write that was sent once. */
+  #answer(plan: WritePlan, doc: ReadBack | null | undefined): Written | null {
+    if (doc == null || doc.g !== plan.write.after.generation || !doc.w?.includes(plan.id)) {
+      if (doc != null) this.#db.saw(doc.now)
+      return null
+    }
+    const own = doc.e?.find(({ t, b }) => t === plan.own && b === plan.id) ?? null
+    return { now: this.#db.saw(doc.now), tail: doc.tail, care: doc.u, own }
+  }
+
+  async #landedBefore(plan: WritePlan): Promise<Written | null> {
+    const { instanceId, before } = plan.write
+    const doc = await this.#db.raw(() =>
+      this.#db.instances.findOne<ReadBack>(
+        { _id: instanceId },
+        { projection: { ...READ_BACK, e: 1 } },
+      ),
+    )
+    const written = this.#answer(plan, doc)
+    if (written !== null || doc === null || doc.g !== before?.generation) return written
+    if (doc.n - before.version <= REMEMBERED_WRITES) return null
+    throw new BackendError(
+      'UNAVAILABLE',
+      `a connection failed, and what became of a write of instance ${quote(instanceId)} is not known; try again`,
+      { instanceId },
+    )
+  }
+
+  /** An instance to be created is there already: by an earlier try of the same write, or only its marker, or really. */
+  async #occupied(plan: WritePlan): Promise<Written | null> {
+    const { insert, id } = plan
+    if (insert === null) return null
+    const { _id } = insert
+    const there = (await this.#db.run(() => this.#db.instances.findOne({ _id }))) as
+      | InstanceDoc
+      | MarkerDoc
+      | null
+    if (there === null) return this.#one(plan)
+    const written = { now: this.#db.clock.now(), tail: insert.l.length, care: insert.u, own: null }
+    if ('g' in there) return there.w.includes(id) ? written : null
+    if (there.sw !== null) {
+      const { from, to } = partsOf(there.sw)
+      await this.#db.again(() => this.#db.parts.deleteMany({ _id: { $gte: from, $lt: to } }))
+    }
+    const fresh: Document = { $literal: insert }
+    const doc = await this.#db.run(() =>
+      this.#db.instances.findOneAndUpdate(
+        { _id, g: { $exists: false } },
+        [{ $replaceWith: { $mergeObjects: [fresh, { tk: '$tk' }] } }],
+        { returnDocument: 'after', projection: READ_BACK },
+      ),
+    )
+    return doc === null ? null : this.#answer(plan, doc as unknown as ReadBack)
+  }
+}
+
+/** A result, or the error that it ended in. */
+async function settled(work: Promise<Written | null>): Promise<Written | null | Error> {
+  try {
+    return await work
+  } catch (error) {
+    const told = toBackendError(error)
+    return told instanceof Error ? told : new Error(String(told))
+  }
+}
+
+function writeErrors(
+  error: unknown,
+): readonly { readonly index: number; readonly code: number }[] | null {
+  const { writeErrors: failed, result } = error as {
+    writeErrors?: unknown
+    result?: unknown
+  }
+  if (!Array.isArray(failed) || failed.length === 0 || result === undefined) return null
+  return failed as { index: number; code: number }[]
+}
+
+function sizeOf({ write }: WritePlan): number {
+  return (
+    1024 +
+    write.results.reduce((bytes, { output }) => bytes + Math.min(output.byteLength, 16384), 0)
+  )
+}

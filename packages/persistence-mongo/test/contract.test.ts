@@ -1,0 +1,28 @@
+import { testBackendContract } from '@sayiir/persistence-core/contract'
+import { MongoBackend } from '@sayiir/persistence-mongo'
+import { MongoClient } from 'mongodb'
+import { inject } from 'vitest'
+import { connect, DATABASE, serverUrl } from './process.ts'
+
+process.env.SAYIIR_TEST_MONGO = inject('mongodb').url
+const client = new MongoClient(serverUrl())
+
+testBackendContract({
+  name: 'mongo',
+  capabilities: { durable: true, shared: true, wakeups: 'poll', clock: 'store', order: 'global' },
+  connect,
+  drop: async (namespace) => {
+    const names = ['instances', 'parts', 'meta'].map((name) => `${namespace}_${name}`)
+    await Promise.all(names.map((name) => client.db(DATABASE).dropCollection(name)))
+  },
+  processModule: new URL('./process.ts', import.meta.url),
+  borrow: async (namespace) => {
+    const borrowed = await new MongoClient(serverUrl()).connect()
+    const options = { database: DATABASE, collectionPrefix: `${namespace}_` }
+    return {
+      backend: await MongoBackend.fromClient(borrowed, options),
+      isOpen: async () => (await borrowed.db(DATABASE).command({ ping: 1 })).ok === 1,
+      close: () => borrowed.close(),
+    }
+  },
+})

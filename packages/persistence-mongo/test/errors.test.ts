@@ -1,0 +1,65 @@
+import { BackendError } from '@sayiir/persistence-core'
+import { MongoNetworkError, MongoServerError, MongoServerSelectionError } from 'mongodb'
+import { expect, test } from 'vitest'
+import { isPassing, toBackendError } from '../src/errors.ts'
+
+function serverError(code: number, message = 'as the server says it', labels: string[] = []) {
+  return new MongoServerError({ message, errmsg: message, code, errorLabels: labels })
+}
+
+test.each([
+  ['HostUnreachable', 6, 'UNAVAILABLE'],
+  ['Unauthorized', 13, 'BACKEND'],
+  ['AuthenticationFailed', 18, 'BACKEND'],
+  ['LockTimeout', 24, 'UNAVAILABLE'],
+  ['NamespaceNotFound', 26, 'SCHEMA'],
+  ['CursorNotFound', 43, 'UNAVAILABLE'],
+  ['MaxTimeMSExpired', 50, 'UNAVAILABLE'],
+  ['WriteConcernFailed', 64, 'UNAVAILABLE'],
+  ['InvalidNamespace', 73, 'SCHEMA'],
+  ['IndexOptionsConflict', 85, 'SCHEMA'],
+  ['ShutdownInProgress', 91, 'UNAVAILABLE'],
+  ['WriteConflict', 112, 'UNAVAILABLE'],
+  ['PrimarySteppedDown', 189, 'UNAVAILABLE'],
+  ['CursorKilled', 237, 'UNAVAILABLE'],
+  ['ExceededTimeLimit', 262, 'UNAVAILABLE'],
+  ['NotWritablePrimary', 10107, 'UNAVAILABLE'],
+  ['BSONObjectTooLarge', 10334, 'PAYLOAD_TOO_LARGE'],
+  ['InterruptedAtShutdown', 11600, 'UNAVAILABLE'],
+  ['NotPrimaryNoSecondaryOk', 13435, 'UNAVAILABLE'],
+  ['OutOfDiskSpace', 14031, 'UNAVAILABLE'],
+  ['a code of a later version', 99_999, 'BACKEND'],
+])('%s (%i) is %s', (_, number, code) => {
+  const cause = serverError(number)
+  const error = toBackendError(cause)
+  expect(error).toBeInstanceOf(BackendError)
+  expect(error).toMatchObject({ code, cause, retryable: code === 'UNAVAILABLE' })
+  expect((error as Error).message).toContain(cause.message)
+  expect(isPassing(cause)).toBe(code === 'UNAVAILABLE')
+})
+
+test.each([
+  new MongoNetworkError('connection 1 to 127.0.0.1:1 closed'),
+  new MongoServerSelectionError('connect ECONNREFUSED', {} as never),
+  serverError(99_999, 'later', ['RetryableWriteError']),
+  serverError(1, 'deadlock detected'),
+])('%s is that nobody answers', (cause) => {
+  expect(toBackendError(cause)).toMatchObject({ code: 'UNAVAILABLE', cause })
+})
+
+test('a connection string never reaches a message', () => {
+  const cause = new MongoNetworkError(
+    'no answer from mongodb://user:secret@db.example/x?y=1 at all',
+  )
+  const { message } = toBackendError(cause) as Error
+  expect(message).not.toContain('secret')
+  expect(message).not.toContain('db.example')
+  expect(message).toContain('at all')
+})
+
+test("what is not the driver's stays as it is", () => {
+  const error = new TypeError('no')
+  expect(toBackendError(error)).toBe(error)
+  const own = new BackendError('CONFLICT', 'moved')
+  expect(toBackendError(own)).toBe(own)
+})

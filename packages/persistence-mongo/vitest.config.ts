@@ -1,0 +1,9 @@
+import config from '@sayiir/vitest-config'
+import { mergeConfig, type ViteUserConfig } from 'vitest/config'
+
+/** The first start of a server may have to install it. */
+const mongo: ViteUserConfig = mergeConfig(config, {
+  test: { globalSetup: 'test/setup.ts', testTimeout: 60_000, hookTimeout: 900_000 },
+})
+
+export default mongo
