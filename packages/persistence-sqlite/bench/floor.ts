@@ -1,4 +1,5 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { setImmediate } from 'node:timers/promises'
 import type { Floor, FloorJob, Place } from '@sayiir/bench'
 import { SqliteBackend } from '@sayiir/persistence-sqlite'
 import { flushOf, pathOf } from './backend.ts'
@@ -82,6 +83,8 @@ class SqliteFloor implements Floor<Job> {
   }
 
   async claim(worker: string): Promise<Job | undefined> {
+    // These calls are synchronous: the process would hear of nothing else until the queue is empty.
+    await setImmediate()
     return this.#transaction((now) => this.#claim(worker, now))
   }
 
@@ -90,6 +93,7 @@ class SqliteFloor implements Floor<Job> {
   }
 
   async completeAndClaim(job: Job, worker: string): Promise<Job | undefined> {
+    await setImmediate()
     return this.#transaction((now) => {
       this.#complete(job, now)
       return this.#claim(worker, now)
@@ -206,7 +210,7 @@ class SqliteFloor implements Floor<Job> {
   #open(): DatabaseSync {
     if (this.#database !== null) return this.#database
     this.#database = new DatabaseSync(this.#path)
-    this.#database.exec(`PRAGMA busy_timeout = 10000; PRAGMA synchronous = ${this.#flush}`)
+    this.#database.exec(`PRAGMA busy_timeout = 60000; PRAGMA synchronous = ${this.#flush}`)
     return this.#database
   }
 }
