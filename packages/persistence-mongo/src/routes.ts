@@ -13,26 +13,33 @@ const PREFIX = 'route:'
  */
 export class Routes {
   readonly #db: Database
-  /** Those that are known to be written down. */
-  readonly #written = new Set<string>()
+  /** Those that are written down, or on their way. */
+  readonly #written = new Map<string, Promise<void>>()
 
   constructor(db: Database) {
     this.#db = db
   }
 
   /** Writes a route down, unless it is known. Before anything of it is stored. */
-  async add(definitionHash: string, tags: readonly string[]): Promise<void> {
+  add(definitionHash: string, tags: readonly string[]): Promise<void> {
     const route = routeOf(definitionHash, tags)
-    if (this.#written.has(route)) return
-    const sorted = [...new Set(tags)].sort()
+    const known = this.#written.get(route)
+    if (known !== undefined) return known
+    const writing = this.#write(route, definitionHash, tags)
+    this.#written.set(route, writing)
+    writing.catch(() => this.#written.delete(route))
+    return writing
+  }
+
+  async #write(route: string, d: string, tags: readonly string[]): Promise<void> {
+    const g = [...new Set(tags)].sort()
     await this.#db.again(async () => {
       try {
-        await this.#db.meta.insertOne({ _id: PREFIX + route, d: definitionHash, g: sorted })
+        await this.#db.meta.insertOne({ _id: PREFIX + route, d, g })
       } catch (error) {
         if ((error as { code?: unknown }).code !== DUPLICATE_KEY) throw error
       }
     })
-    this.#written.add(route)
   }
 
   /** The routes that such a worker serves; null: all. */

@@ -1,0 +1,66 @@
+import { createSnapshot } from '@sayiir/persistence-core'
+import { MongoBackend } from '@sayiir/persistence-mongo'
+import { type CommandStartedEvent, type Document, MongoClient } from 'mongodb'
+import { expect, test } from 'vitest'
+import { TestCollections } from './collections.ts'
+
+/** What a plan says that it does. */
+function stagesOf(plan: unknown): string[] {
+  if (Array.isArray(plan)) return plan.flatMap(stagesOf)
+  if (typeof plan !== 'object' || plan === null) return []
+  const { stage, ...rest } = plan as { stage?: unknown }
+  return [...(typeof stage === 'string' ? [stage] : []), ...Object.values(rest).flatMap(stagesOf)]
+}
+
+const DISPATCH_COMMANDS: readonly string[] = ['find', 'findAndModify']
+
+test('every query of dispatch is a range of an index, without a scan, and without a sort where the server can', async () => {
+  await using t = new TestCollections()
+  const client = await new MongoClient(t.url, { monitorCommands: true }).connect()
+  const backend = await MongoBackend.fromClient(client, t.options)
+  const position = { kind: 'at-task', taskId: 'a' } as const
+  const many = Array.from({ length: 2000 }, (_, index) =>
+    createSnapshot({
+      instanceId: `i${index}`,
+      definitionHash: `d${index % 3}`,
+      position,
+      priority: 1 + (index % 5),
+      tags: index % 2 === 0 ? ['x'] : [],
+    }),
+  )
+  await Promise.all(many.map((snapshot) => backend.saveSnapshot(snapshot)))
+  const commands: Document[] = []
+  client.on('commandStarted', ({ command, commandName }: CommandStartedEvent) => {
+    if (!DISPATCH_COMMANDS.includes(commandName)) return
+    if (command[commandName] === t.instances.collectionName) commands.push(command)
+  })
+  const worker = { workerId: 'w', ttlMs: 60_000 }
+  await backend.claimAvailableTasks({ ...worker, limit: 1 })
+  await backend.claimAvailableTasks({ ...worker, limit: 10 })
+  await backend.claimAvailableTasks({ ...worker, limit: 10, tags: ['x'], definitionHashes: ['d1'] })
+  await backend.findAvailableTasks({ workerId: 'w', limit: 10 })
+  await backend.prune({ endedBefore: 1 })
+  expect(commands.length).toBeGreaterThan(5)
+  for (const command of commands) {
+    // Of a claim, how it finds what it changes: not every server explains the whole.
+    const { find, findAndModify, filter, query, sort, limit } = command
+    const explained = {
+      find: find ?? findAndModify,
+      filter: filter ?? query,
+      ...(sort === undefined ? undefined : { sort }),
+      limit: limit ?? 1,
+    }
+    const plan = await t.db.command({ explain: explained, verbosity: 'queryPlanner' })
+    const winner = plan.queryPlanner?.winningPlan
+    if (winner === undefined) {
+      // FerretDB tells PostgreSQL's plan.
+      expect(JSON.stringify(plan)).not.toContain('Seq Scan')
+      continue
+    }
+    const stages = stagesOf(winner)
+    expect(stages, JSON.stringify(explained)).not.toContain('COLLSCAN')
+    expect(stages, JSON.stringify(explained)).not.toContain('SORT')
+  }
+  await backend.close()
+  await client.close()
+})
