@@ -7,6 +7,7 @@ import {
   isOpen,
   type StoredInstance,
 } from '@sayiir/persistence-core/adapter'
+import { ArgumentWriter } from './argument-writer.ts'
 import type { Argument } from './connection.ts'
 import type { Shard } from './layout.ts'
 import { classOf, encodeInstance, expectedOf, placeOf, statusCharacter } from './records.ts'
@@ -21,16 +22,14 @@ export function endedFrom(status: EndedStatus): number {
 }
 
 /** What a worker serves, as scripts read it. */
-export function pushFilter(args: Argument[], { tags, definitionHashes }: WorkerFilter): void {
+export function pushFilter(
+  args: { push(...values: (string | number)[]): unknown },
+  { tags, definitionHashes }: WorkerFilter,
+): void {
   for (const wanted of [tags, definitionHashes]) {
     if (wanted === undefined) args.push('')
     else args.push(wanted.length, ...wanted)
   }
-}
-
-/** Bytes as the driver takes them, without a copy. */
-function toBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 /** Arguments of `scripts/write.lua` after the call's number. */
@@ -52,7 +51,8 @@ export function writeArguments(
     requests.set(key, { number, request: claimNext.request })
     return number
   })
-  const args: Argument[] = [agingIntervalMs, requests.size]
+  const args = new ArgumentWriter()
+  args.push(agingIntervalMs, requests.size)
   for (const { request } of requests.values()) {
     args.push(request.workerId, request.ttlMs ?? '', skipsOwnFailures ? '1' : '')
     pushFilter(args, request.filter)
@@ -61,11 +61,11 @@ export function writeArguments(
   for (const [index, write] of writes.entries()) {
     pushWrite(args, keys, shard, write, numbers[index] ?? 0)
   }
-  return { keys, args }
+  return { keys, args: [args.finish()] }
 }
 
 function pushWrite(
-  args: Argument[],
+  args: ArgumentWriter,
   keys: string[],
   shard: Shard,
   write: InstanceWrite,
@@ -75,8 +75,7 @@ function pushWrite(
   const { status } = after.head.state
   const hasEnded = isEnded(status)
   args.push(instanceId, before === null ? '' : expectedOf(before), write.at, write.toleranceMs)
-  args.push(holds?.workerId ?? '')
-  if (holds !== null) args.push(holds.taskId, holds.token ?? '')
+  args.push(holds?.workerId ?? '', holds?.taskId ?? '', holds?.token ?? '')
   args.push(encodeInstance(after), isOpen(after) ? '1' : '')
   args.push(keys.push(shard.results(instanceId)))
   const usesEvents = write.event !== null || write.takenEvent !== null
@@ -97,8 +96,8 @@ function pushWrite(
 }
 
 /** Of each entry that changes its place in the queue, or may be put there or taken away. */
-function pushEntryChanges(args: Argument[], { before, after, entries }: InstanceWrite): void {
-  const count = args.push(0) - 1
+function pushEntryChanges(args: ArgumentWriter, { before, after, entries }: InstanceWrite): void {
+  const count = args.hole()
   let changes = 0
   const push = (...change: readonly string[]): void => {
     args.push(...change)
@@ -133,7 +132,7 @@ function pushEntryChanges(args: Argument[], { before, after, entries }: Instance
       } else if (!stays) push(opens ? 'o' : 'c', taskId, from)
     }
   }
-  args[count] = changes
+  args.fill(count, changes)
 }
 
 function pausedChange(before: StoredInstance | null, after: StoredInstance): string {
@@ -148,7 +147,7 @@ function signalChange(before: StoredInstance | null, after: StoredInstance): str
 }
 
 function pushPayloads(
-  args: Argument[],
+  args: ArgumentWriter,
   before: StoredInstance | null,
   { head }: StoredInstance,
 ): void {
@@ -157,24 +156,38 @@ function pushPayloads(
   if (input === old || (input !== null && old !== null && Buffer.compare(input, old) === 0)) {
     args.push('')
   } else if (input === null) args.push('0')
-  else args.push('1', toBuffer(input))
-  if (head.state.status === 'completed') args.push('1', toBuffer(head.state.finalOutput))
-  else args.push('')
+  else {
+    args.push('1')
+    args.bytes(input)
+  }
+  if (head.state.status === 'completed') {
+    args.push('1')
+    args.bytes(head.state.finalOutput)
+  } else args.push('')
 }
 
 function pushResults(
-  args: Argument[],
+  args: ArgumentWriter,
   { removedResults, results, takenEvent, event, commit }: InstanceWrite,
 ): void {
   if (removedResults === 'all') args.push('all')
-  else args.push(removedResults.length, ...removedResults)
+  else {
+    args.push(removedResults.length)
+    for (const taskId of removedResults) args.text(taskId)
+  }
   args.push(results.length)
-  for (const { taskId, order, output } of results) args.push(taskId, order, toBuffer(output))
+  for (const { taskId, order, output } of results) {
+    args.push(taskId, order)
+    args.bytes(output)
+  }
   args.push(takenEvent ?? '', event?.signalName ?? '')
   if (event !== null) {
     args.push(event.eventId ?? '')
     if (event.payload === null) args.push('')
-    else args.push('1', toBuffer(event.payload))
+    else {
+      args.push('1')
+      args.bytes(event.payload)
+    }
   }
   args.push(commit?.taskId ?? '')
   if (commit !== null) {

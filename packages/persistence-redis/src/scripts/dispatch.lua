@@ -21,15 +21,16 @@ local function expiryOf(ttl)
 end
 
 -- A filter from arguments: how many tags ('' all), tags, how many definitions ('' all), definitions.
-local function readFilter(from)
+local function readFilter(from, list)
+  list = list or ARGV
   local filter = {}
   for _, name in ipairs({ 'tags', 'definitions' }) do
-    local count = ARGV[from]
+    local count = list[from]
     from = from + 1
     if count ~= '' then
       local set = {}
       for _ = 1, tonumber(count) do
-        set[ARGV[from]] = true
+        set[list[from]] = true
         from = from + 1
       end
       filter[name] = set
@@ -138,16 +139,10 @@ local function hold(members, worker, expires)
   for index, member in ipairs(members) do keys[index] = sub(member, 23) end
   if #keys == 0 then return keys, values end
   local hashed, scored = {}, {}
+  local tail = '\0' .. expires .. '\0' .. digits(now) .. '\0' .. worker .. '\0'
   for index, old in ipairs(readMany(CLAIMS, keys)) do
     local deliveries = old and match(old, '^%d+%z(%d+)') or 0
-    local value = claimText({
-      token = nextToken(),
-      deliveries = digits(deliveries + 1),
-      expires = expires,
-      at = digits(now),
-      worker = worker,
-      place = sub(members[index], 1, 22),
-    })
+    local value = nextToken() .. '\0' .. digits(deliveries + 1) .. tail .. sub(members[index], 1, 22)
     values[index] = value
     hashed[index * 2 - 1] = keys[index]
     hashed[index * 2] = value

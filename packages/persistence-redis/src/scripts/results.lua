@@ -18,6 +18,23 @@ local function partsOf(value)
   return order, sub(value, #order + 2, after - 1), sub(value, after), tonumber(token), tonumber(nextToken or '0')
 end
 
+-- Stores the newest output of an instance; the one that was the newest goes to the others.
+local function pushResult(id, key, task, value)
+  local field = id .. '\0l'
+  local newest = call('HGET', PAYLOADS, field)
+  local isSame = newest and sub(newest, 1, #task + 1) == task .. '\0'
+  if #value > NEWEST_BYTES then
+    if isSame then call('HDEL', PAYLOADS, field) end
+    call('HSET', key, task, value)
+    return
+  end
+  if newest and not isSame then
+    local at = find(newest, '\0', 1, true)
+    call('HSET', key, sub(newest, 1, at - 1), sub(newest, at + 1))
+  end
+  call('HSET', PAYLOADS, field, task .. '\0' .. value)
+end
+
 local function openResults(id, key)
   local field = id .. '\0l'
   local newest = call('HGET', PAYLOADS, field)

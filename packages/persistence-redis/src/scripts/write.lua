@@ -1,40 +1,99 @@
 -- Writes changes of several instances, each if what was read is still there, and claims what they ask for.
 -- KEYS 12… results, and where they are needed events, of the instances
--- ARGV 1 ring field, 2 number of the call, 3 milliseconds worth a level of priority,
+-- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array of strings:
+--      milliseconds worth a level of priority,
 --      then requests: how many; each: worker, ttl ('' never), '1' to leave what
 --      it failed itself, filter,
 --      then writes: how many; each as read below.
 -- Replies: time; of each write '0' (refused), '1', '2' (a task of its own claimed), '3' (another's);
 --      due instances ('' unless a task was asked for); claims of own tasks; entry keys and claims of
 --      others', and their records, payloads and claims (see describe); whether something was left.
-local aging = tonumber(ARGV[3])
-local from = 4
+local list = cmsgpack.unpack(ARGV[3])
+local aging = tonumber(list[1])
+local from = 2
 
 local function arg()
   from = from + 1
-  return ARGV[from - 1]
+  return list[from - 1]
 end
 
 local requests = {}
 for index = 1, tonumber(arg()) do
   local request = { worker = arg(), ttl = arg(), skipsOwn = arg() == '1' }
-  request.filter, from = readFilter(from)
+  request.filter, from = readFilter(from, list)
   requests[index] = request
 end
 
 local writes = tonumber(arg())
+
+-- Stores a write's results and its commit, once it is known what was claimed with it.
+local function finish(write, claimedInstance, claimedTask, claimedToken)
+  local _, id, resultsKey, _, isNew, _, _, removed, removedTasks, resultsFrom, resultCount, forgotten, committed,
+    commitToken, commitState, commitWorker = unpack(write, 1, 16)
+  local commitText
+  if commitToken then
+    local sign, tail = '-', ''
+    if claimedInstance == id then
+      sign, tail = '=', claimedTask .. '\0' .. claimedToken .. '\0'
+    elseif claimedInstance then
+      sign, tail = '+', claimedInstance .. '\0' .. claimedTask .. '\0' .. claimedToken .. '\0'
+    end
+    commitText = commitToken .. '\0' .. commitState .. sign .. '\0' .. commitWorker .. '\0' .. tail
+  elseif resultCount == 0 and removed == '0' and not forgotten then
+    return
+  end
+  if resultCount == 1 and removed == '0' and not forgotten and list[resultsFrom] == committed then
+    pushResult(id, resultsKey, committed, list[resultsFrom + 1] .. '\0' .. commitText .. list[resultsFrom + 2])
+    return
+  end
+  local results = openResults(id, resultsKey)
+  for _, one in ipairs(forgotten or {}) do
+    if one[1] ~= committed then results.forget(one[1], one[2]) end
+  end
+  if removed == 'all' then
+    results.clearAll()
+  else
+    for _, task in ipairs(removedTasks or {}) do results.clear(task) end
+  end
+  local isCommitStored = false
+  for number = 1, resultCount do
+    local task, order, output = unpack(list, resultsFrom + number * 3 - 3, resultsFrom + number * 3 - 1)
+    local mine = '\0'
+    if task == committed then
+      mine, isCommitStored = commitText, true
+    elseif not isNew then
+      local old = results.get(task)
+      if old then
+        local _, kept = partsOf(old)
+        mine = kept
+      end
+    end
+    local value = order .. '\0' .. mine .. output
+    if number == resultCount then results.push(task, value) else results.set(task, value) end
+  end
+  if commitText and not isCommitStored then
+    local old = results.get(committed)
+    local order, output = '', ''
+    if old then
+      local _
+      order, _, output = partsOf(old)
+    end
+    results.set(committed, order .. '\0' .. commitText .. output)
+  end
+end
 local outcome = answered()
 if not outcome then
   local states, ownKeys, ownClaims, otherKeys, otherClaims = {}, {}, {}, {}, {}
-  local unfinished = {}
+  local unfinished, wanted, isAsked = {}, {}, false
 
   for index = 1, writes do
-    local id, expected, at, tolerance = arg(), arg(), tonumber(arg()), tonumber(arg())
-    local holder = arg()
-    local heldKey, heldToken, held
-    if holder ~= '' then heldKey, heldToken = id .. '\0' .. arg(), arg() end
+    local id, expected, at, tolerance, holder, heldTask, heldToken, record, open, resultsIndex, eventsIndex, requestIndex =
+      unpack(list, from, from + 11)
+    from = from + 12
+    local heldKey, held
+    if holder ~= '' then heldKey = id .. '\0' .. heldTask end
     local stored = call('HGET', INSTANCES, id)
-    local isRight = math.abs(now - at) <= tolerance
+    local isRight = math.abs(now - at) <= tonumber(tolerance)
     if expected == '' then
       isRight = isRight and not stored
     else
@@ -47,13 +106,13 @@ if not outcome then
     end
     states[index] = isRight and '1' or '0'
 
-    local record, isOpen = arg(), arg() ~= ''
-    local resultsKey, eventsKey = KEYS[tonumber(arg())], KEYS[tonumber(arg())]
-    local request = requests[tonumber(arg())]
+    local isOpen = open ~= ''
+    local resultsKey, eventsKey = KEYS[tonumber(resultsIndex)], KEYS[tonumber(eventsIndex)]
+    local request = requests[tonumber(requestIndex)]
     local own, ownPlace, ownIsNew
     if request then own, ownPlace = arg(), arg() end
 
-    local forgotten = {}
+    local forgotten
     for _ = 1, tonumber(arg()) do
       local kind, task, place = arg(), arg(), arg()
       local target, class, isReleased
@@ -87,7 +146,10 @@ if not outcome then
           if claim then
             call('HDEL', CLAIMS, key)
             if claim.worker ~= '' then call('ZREM', CLAIMED, key) end
-            forgotten[#forgotten + 1] = { task, tonumber(claim.token) }
+            if key ~= heldKey then
+              forgotten = forgotten or {}
+              forgotten[#forgotten + 1] = { task, tonumber(claim.token) }
+            end
           end
           if not isHeld then dequeue(key, place) end
         else
@@ -134,20 +196,21 @@ if not outcome then
       if output then call('HSET', PAYLOADS, id .. '\0f', output) end
     end
 
-    local removed, removedTasks = arg(), {}
-    if removed ~= 'all' then
+    local removed, removedTasks = arg(), nil
+    if removed ~= 'all' and removed ~= '0' then
+      removedTasks = {}
       for number = 1, tonumber(removed) do removedTasks[number] = arg() end
     end
-    local results = {}
-    for number = 1, tonumber(arg()) do results[number] = { arg(), arg(), arg() } end
-    local taken = arg()
-    local eventName, eventId, payload = arg(), nil, nil
+    -- Results three by three: task, order, output.
+    local resultCount, resultsFrom = tonumber(arg()), from
+    from = from + resultCount * 3
+    local taken, eventName, eventId, payload = arg(), arg(), nil, nil
     if eventName ~= '' then
       eventId = arg()
       if arg() == '1' then payload = arg() end
     end
-    local committed, commit = arg(), nil
-    if committed ~= '' then commit = { arg(), arg(), arg() } end
+    local committed, commitToken, commitState, commitWorker = arg(), nil, nil, nil
+    if committed ~= '' then commitToken, commitState, commitWorker = arg(), arg(), arg() end
 
     if isRight then
       if taken ~= '' then popEvent(eventsKey, taken) end
@@ -171,94 +234,46 @@ if not outcome then
         ownKeys[#ownKeys + 1] = id .. '\0' .. own
         ownClaims[#ownClaims + 1] = claimText(claimed)
       end
-      unfinished[#unfinished + 1] = {
-        index = index, id = id, key = resultsKey, request = request, isNew = expected == '',
-        own = own, claimed = claimed, removed = removed, removedTasks = removedTasks, results = results,
-        forgotten = forgotten, committed = committed, commit = commit,
+      local write = {
+        index, id, resultsKey, request, expected == '', own, claimed, removed, removedTasks, resultsFrom,
+        resultCount, forgotten, committed, commitToken, commitState, commitWorker,
       }
+      if request and not claimed then
+        unfinished[#unfinished + 1] = write
+        wanted[request] = (wanted[request] or 0) + 1
+      else
+        finish(write, claimed and id, own, claimed and claimed.token)
+      end
     end
   end
 
   -- The best tasks of any instance, once all that these writes bring is in the queue.
-  local finders, wanted = {}, {}
-  for _, write in ipairs(unfinished) do
-    if write.request and not write.claimed then wanted[write.request] = (wanted[write.request] or 0) + 1 end
-  end
-  local isAsked = false
-  for _, request in ipairs(requests) do
-    if wanted[request] then
-      if not isAsked then requeue(CHUNK) end
-      isAsked = true
-    end
+  local finders = {}
+  if #unfinished > 0 then
+    requeue(CHUNK)
+    isAsked = true
   end
   for _, write in ipairs(unfinished) do
-    local request = write.request
+    local request = write[4]
     local claimedInstance, claimedTask, claimedToken
-    if write.claimed then
-      claimedInstance, claimedTask, claimedToken = write.id, write.own, write.claimed.token
-    elseif request then
-      -- Another request's finder does not know what was claimed since it was made.
-      local found = finders[request]
-      if not found or found.isStale then
-        found = { next = finder(request.filter, request.worker, aging, wanted[request], request.skipsOwn) }
-        finders[request] = found
-      end
-      local member = found.next()
-      if member then
-        for other, one in pairs(finders) do one.isStale = other ~= request end
-        local keys, values = hold({ member }, request.worker, expiryOf(request.ttl))
-        local at = find(keys[1], '\0', 1, true)
-        claimedInstance, claimedTask = sub(keys[1], 1, at - 1), sub(keys[1], at + 1)
-        claimedToken = match(values[1], '^%d+')
-        states[write.index] = '3'
-        otherKeys[#otherKeys + 1] = keys[1]
-        otherClaims[#otherClaims + 1] = values[1]
-      end
+    -- Another request's finder does not know what was claimed since it was made.
+    local found = finders[request]
+    if not found or found.isStale then
+      found = { next = finder(request.filter, request.worker, aging, wanted[request], request.skipsOwn) }
+      finders[request] = found
     end
-
-    if write.removed ~= '0' or #write.results > 0 or write.commit or #write.forgotten > 0 then
-      local results = openResults(write.id, write.key)
-      for _, one in ipairs(write.forgotten) do
-        if one[1] ~= write.committed then results.forget(one[1], one[2]) end
-      end
-      if write.removed == 'all' then
-        results.clearAll()
-      else
-        for _, task in ipairs(write.removedTasks) do results.clear(task) end
-      end
-      local commitText
-      if write.commit then
-        local sign, tail = '-', ''
-        if claimedInstance == write.id then
-          sign, tail = '=', claimedTask .. '\0' .. claimedToken .. '\0'
-        elseif claimedInstance then
-          sign, tail = '+', claimedInstance .. '\0' .. claimedTask .. '\0' .. claimedToken .. '\0'
-        end
-        commitText = write.commit[1] .. '\0' .. write.commit[2] .. sign .. '\0' .. write.commit[3] .. '\0' .. tail
-      end
-      local isCommitStored = false
-      for number, result in ipairs(write.results) do
-        local task = result[1]
-        local mine = '\0'
-        if task == write.committed then
-          mine, isCommitStored = commitText, true
-        elseif not write.isNew then
-          local old = results.get(task)
-          if old then local _, kept = partsOf(old) mine = kept end
-        end
-        local value = result[2] .. '\0' .. mine .. result[3]
-        if number == #write.results then results.push(task, value) else results.set(task, value) end
-      end
-      if commitText and not isCommitStored then
-        local old = results.get(write.committed)
-        local order, output = '', ''
-        if old then
-          local _
-          order, _, output = partsOf(old)
-        end
-        results.set(write.committed, order .. '\0' .. commitText .. output)
-      end
+    local member = found.next()
+    if member then
+      for other, one in pairs(finders) do one.isStale = other ~= request end
+      local keys, values = hold({ member }, request.worker, expiryOf(request.ttl))
+      local at = find(keys[1], '\0', 1, true)
+      claimedInstance, claimedTask = sub(keys[1], 1, at - 1), sub(keys[1], at + 1)
+      claimedToken = match(values[1], '^%d+')
+      states[write[1]] = '3'
+      otherKeys[#otherKeys + 1] = keys[1]
+      otherClaims[#otherClaims + 1] = values[1]
     end
+    finish(write, claimedInstance, claimedTask, claimedToken)
   end
 
   saveToken()
