@@ -1,3 +1,4 @@
+import { isEnded } from '../snapshot.ts'
 import type { StoredInstance } from './store.ts'
 
 /** Bytes that are kept at most, roughly. */
@@ -27,10 +28,14 @@ export class InstanceCache {
     const known = this.get(instanceId)
     if (known?.generation === stored.generation && known.version > stored.version) return
     this.delete(instanceId)
+    // Nothing changes it any more, and claims of it there are none.
+    if (isEnded(stored.head.state.status)) return
     const bytes = sizeOf(stored)
     if (bytes > MAX_BYTES / 8) return
     this.#instances.set(instanceId, { stored, bytes })
     this.#bytes += bytes
+    // Asking a map for its first key costs what was deleted before it.
+    if (this.#bytes <= MAX_BYTES) return
     for (const oldest of this.#instances.keys()) {
       if (this.#bytes <= MAX_BYTES) break
       this.delete(oldest)
