@@ -1,5 +1,6 @@
 import {
   type ClaimedEntry,
+  type ClaimRequest,
   type InstanceWrite,
   isEnded,
   isOpen,
@@ -51,12 +52,13 @@ export async function changeInstances(
     ...nextParameters(writes),
     ['bigint', String(agingIntervalMs)] as const,
     ['bigint[]', plain(wakes)] as const,
+    ['boolean', 'f'] as const,
   ]
   STATEMENT ??= statementOf(parameters)
-  const [first = [], ...claimed] = await client.query(
-    STATEMENT,
-    parameters.map(([, value]) => value),
-  )
+  const values = parameters.map(([, value]) => value)
+  // A claim that is not held makes all be undone; then it is looked for first.
+  const careful = () => [...values.slice(0, -1), 't']
+  const [first = [], ...claimed] = await client.query(STATEMENT, values, careful)
   return toResults(writes, first, claimed)
 }
 
@@ -66,10 +68,9 @@ function statementOf(parameters: readonly Parameter[]): string {
   const given = parameters.map(([type], index) =>
     type === 'text' ? `$${index + 1}::text` : `$${index + 1}::text::${type}`,
   )
-  return `SELECT now_ms, array_to_json(failed), array_to_json(own), array_to_json(own_tokens),
-    array_to_json(own_deliveries), array_to_json(due), n, instance_id, task_id, entries, input,
-    generation, version, definition_hash, revision, created_at, updated_at, queued_events, signals,
-    head, initial_input, final_output
+  return `SELECT now_ms, array_to_json(failed)::text, array_to_json(own)::text, array_to_json(own_tokens)::text,
+    array_to_json(own_deliveries)::text, array_to_json(due)::text, n::text, instance_id, task_id, entries, input,
+    numbers, definition_hash, signals, head, initial_input, final_output
     FROM {s}.change_instances(${given.join(', ')})`
 }
 
@@ -104,6 +105,11 @@ function instanceParameters(writes: readonly InstanceWrite[]): Parameter[] {
     if (old === input) return false
     return old === null || input === null || Buffer.compare(old, input) !== 0
   })
+  const isSameDefinition = befores.every(
+    ({ head }, index) => head.definitionHash === afters[index]?.head.definitionHash,
+  )
+  const oldStatuses = befores.map(({ head }) => head.state.status)
+  const isSameStatus = afters.every(({ head }, index) => head.state.status === oldStatuses[index])
   return [
     ['text[]', texts(writes.map(({ instanceId }) => instanceId))],
     ['uuid[]', plain(befores.map(({ generation }) => generation))],
@@ -114,18 +120,36 @@ function instanceParameters(writes: readonly InstanceWrite[]): Parameter[] {
     ['integer[]', plain(writes.map(({ holds }) => holdSlot(holds?.taskId ?? NOTHING)))],
     ['text[]', texts(writes.map(({ holds }) => holds?.workerId ?? NOTHING))],
     ['bigint[]', plain(writes.map(({ holds }) => holds?.token ?? 0))],
-    ['text[]', texts(afters.map(({ head }) => head.definitionHash))],
+    ['text[]', isSameDefinition ? '{}' : texts(afters.map(({ head }) => head.definitionHash))],
     ['bigint[]', plain(afters.map(({ head }) => head.revision))],
     ['bigint[]', plain(afters.map(({ head }) => head.updatedAt))],
-    ['text[]', texts(befores.map(({ head }) => head.state.status))],
+    ['text[]', isSameStatus ? '{}' : texts(oldStatuses)],
     ['text[]', texts(afters.map(({ head }) => head.state.status))],
     ['boolean[]', flags(afters.map(isOpen))],
-    ['boolean[]', flags(afters.map(({ head }) => isEnded(head.state.status)))],
-    ['text[]', texts(afters.map(signalsOf))],
-    ['integer[]', plain(afters.map(({ queuedEvents }) => queuedEvents))],
-    ['boolean[]', flags(writes.map(({ event }) => event !== null))],
+    [
+      'boolean[]',
+      flags(
+        afters.map(({ head }) => isEnded(head.state.status)),
+        false,
+      ),
+    ],
+    ['text[]', texts(afters.map(signalsOf), NOTHING)],
+    [
+      'integer[]',
+      plain(
+        afters.map(({ queuedEvents }) => queuedEvents),
+        0,
+      ),
+    ],
+    [
+      'boolean[]',
+      flags(
+        writes.map(({ event }) => event !== null),
+        false,
+      ),
+    ],
     ['text', jsonTexts(afters.map(encodeStored))],
-    ['boolean[]', flags(changesInput)],
+    ['boolean[]', flags(changesInput, false)],
     [
       'bytea[]',
       payloads(afters.map(({ head }, index) => (changesInput[index] ? head.initialInput : null))),
@@ -141,24 +165,93 @@ function taskParameters(tasks: readonly Change[]): Parameter[] {
     ['integer[]', plain(kinds)],
     ['integer[]', plain(tasks.map(({ w }) => w))],
     ['integer[]', plain(tasks.map(({ kind }) => kind))],
-    ['integer[]', plain(tasks.map((task) => task.flags))],
+    [
+      'integer[]',
+      plain(
+        tasks.map((task) => task.flags),
+        0,
+      ),
+    ],
     ['text[]', texts(tasks.map(({ oldTask }) => oldTask))],
-    ['integer[]', plain(tasks.map(({ oldSlot }) => oldSlot))],
+    [
+      'integer[]',
+      plain(
+        tasks.map(({ oldSlot }) => oldSlot),
+        0,
+      ),
+    ],
     ['text[]', texts(tasks.map(({ worker }) => worker))],
     ['bigint[]', plain(tasks.map(({ token }) => token))],
-    ['integer[]', plain(tasks.map(({ slot }) => slot))],
-    ['text[]', texts(tasks.map(({ entry }) => entry?.taskId ?? NOTHING))],
+    [
+      'integer[]',
+      plain(
+        tasks.map(({ slot }) => slot),
+        0,
+      ),
+    ],
+    [
+      'text[]',
+      texts(
+        tasks.map(({ entry }) => entry?.taskId ?? NOTHING),
+        NOTHING,
+      ),
+    ],
     [
       'bigint[]',
-      plain(tasks.map(({ entry, route }) => (entry === null ? 0 : classOf(route, entry)))),
+      plain(
+        tasks.map(({ entry, route }) => (entry === null ? -1 : classOf(route, entry))),
+        -1,
+      ),
     ],
-    ['bigint[]', plain(tasks.map(({ entry }) => entry?.availableSince ?? 0))],
-    ['integer[]', plain(tasks.map(({ entry }) => entry?.priority ?? 0))],
-    ['bigint[]', plain(tasks.map(({ entry }) => entry?.attempt ?? 0))],
-    ['text[]', texts(tasks.map(({ entry }) => entry?.lastFailedWorker ?? null))],
-    ['text[]', texts(tasks.map(({ entry }) => entry?.inputTaskId ?? null))],
-    ['boolean[]', flags(tasks.map(({ entry }) => entry?.timer ?? false))],
-    ['bigint[]', plain(tasks.map(({ ttl }) => ttl))],
+    [
+      'bigint[]',
+      plain(
+        tasks.map(({ entry }) => entry?.availableSince ?? -1),
+        -1,
+      ),
+    ],
+    [
+      'integer[]',
+      plain(
+        tasks.map(({ entry }) => entry?.priority ?? 3),
+        3,
+      ),
+    ],
+    [
+      'bigint[]',
+      plain(
+        tasks.map(({ entry }) => entry?.attempt ?? 1),
+        1,
+      ),
+    ],
+    [
+      'text[]',
+      texts(
+        tasks.map(({ entry }) => entry?.lastFailedWorker ?? null),
+        null,
+      ),
+    ],
+    [
+      'text[]',
+      texts(
+        tasks.map(({ entry }) => entry?.inputTaskId ?? null),
+        null,
+      ),
+    ],
+    [
+      'boolean[]',
+      flags(
+        tasks.map(({ entry }) => entry?.timer ?? false),
+        false,
+      ),
+    ],
+    [
+      'bigint[]',
+      plain(
+        tasks.map(({ ttl }) => ttl),
+        -1,
+      ),
+    ],
   ]
 }
 
@@ -213,10 +306,7 @@ function sideParameters(writes: readonly InstanceWrite[]): Parameter[] {
   )
   return [
     ['integer[]', which(({ removedResults }) => removedResults === 'all')],
-    [
-      'integer[]',
-      which(({ before, after }) => before !== null && isOpen(before) !== isOpen(after)),
-    ],
+    ['integer[]', which(isToggled)],
     ['integer[]', which(hasSignals)],
     ['integer[]', which((write) => hadSignals(write) && !hasSignals(write))],
     ['integer[]', plain(events.map(({ w }) => w))],
@@ -243,7 +333,24 @@ function nextParameters(writes: readonly InstanceWrite[]): Parameter[] {
     ['bigint[]', plain(next.map(({ request }) => markOf(request.workerId)))],
     ['bigint[]', plain(next.map(({ request }) => request.ttlMs ?? -1))],
     ['text[]', texts(next.map(({ request }) => filterText(request.filter)))],
+    ['integer[]', plain(groupsOf(next.map(({ request }) => request)))],
   ]
+}
+
+/** Whether all tasks that stay are handed out from now on, or no more. */
+function isToggled({ before, after }: InstanceWrite): boolean {
+  return before !== null && after.entries.length > 0 && isOpen(before) !== isOpen(after)
+}
+
+/** Numbers from 1, the same for those that ask for the same. */
+function groupsOf(requests: readonly ClaimRequest[]): number[] {
+  const groups = new Map<string, number>()
+  return requests.map(({ workerId, ttlMs, filter }) => {
+    const key = `${ttlMs} ${JSON.stringify(workerId)} ${filterText(filter)}`
+    const group = groups.get(key) ?? groups.size + 1
+    groups.set(key, group)
+    return group
+  })
 }
 
 function toResults(

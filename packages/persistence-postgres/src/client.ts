@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BackendError } from '@sayiir/persistence-core'
 import { isRefusedForOthers, toBackendError } from './errors.ts'
 
-/** A row as it comes over the wire: the text of each column. */
-export type Row = readonly (Buffer | null)[]
+/** A row: the text of each column, which comes as bytes from a client of the caller's. */
+export type Row = readonly (string | Buffer | null)[]
 
 /** What is used of a client of `postgres`. */
 export interface PostgresClient {
@@ -11,7 +11,10 @@ export interface PostgresClient {
     statement: string,
     parameters?: string[],
     options?: { prepare?: boolean },
-  ): PromiseLike<unknown> & { raw(): PromiseLike<Iterable<Row>> }
+  ): PromiseLike<unknown> & {
+    raw(): PromiseLike<Iterable<Row>>
+    values(): PromiseLike<Iterable<Row>>
+  }
   readonly options: object
   end(options?: { timeout?: number }): Promise<void>
 }
@@ -51,8 +54,16 @@ export class Client {
     return this.#client.options
   }
 
-  /** Runs a statement, in which `{s}` is the schema. A lone one, so a transaction of its own. */
-  async query(statement: string, parameters: readonly string[] = []): Promise<readonly Row[]> {
+  /**
+   * Runs a statement, in which `{s}` is the schema. A lone one, so a transaction of its own.
+   *
+   * @param again Other parameters, where others' writes made it fail.
+   */
+  async query(
+    statement: string,
+    parameters: readonly string[] = [],
+    again: () => readonly string[] = () => parameters,
+  ): Promise<readonly Row[]> {
     let sql = this.#statements.get(statement)
     if (sql === undefined) {
       sql = statement.replaceAll('{s}', this.schema)
@@ -60,7 +71,7 @@ export class Client {
     }
     for (let tries = 1; ; tries += 1) {
       try {
-        return await this.#run(sql, parameters)
+        return await this.#run(sql, tries === 1 ? parameters : again())
       } catch (error) {
         if (!isRefusedForOthers(error) || tries === MAX_TRIES) throw toBackendError(error)
         await sleep(Math.random() * 2 ** tries, undefined, { ref: false })
@@ -83,9 +94,11 @@ export class Client {
   }
 
   async #run(sql: string, parameters: readonly string[]): Promise<readonly Row[]> {
-    const rows = await this.#inTime((client) =>
-      client.unsafe(sql, [...parameters], { prepare: true }).raw(),
-    )
+    const rows = await this.#inTime((client) => {
+      const query = client.unsafe(sql, [...parameters], { prepare: true })
+      // A caller's client may have types and transforms of its own, which bytes do not go through.
+      return this.#reopen === null ? query.raw() : query.values()
+    })
     return Array.isArray(rows) ? rows : [...rows]
   }
 

@@ -10,7 +10,7 @@ import { flags, jsonTexts, payloads, plain, texts } from './literals.ts'
 import { classOf, json, number, slotOf } from './records.ts'
 import type { Routes } from './routes.ts'
 
-const CREATE = `SELECT now_ms, array_to_json(failed) FROM {s}.create_instances(
+const CREATE = `SELECT now_ms, array_to_json(failed)::text FROM {s}.create_instances(
   $1::text::text[], $2::text::uuid[], $3::text::bigint[], $4::text::bigint[], $5::text::text[],
   $6::text::text[], $7::text::bigint[], $8::text::text[], $9::text, $10::text::bytea[],
   $11::text::bytea[], $12::text::integer[], $13::text::integer[], $14::text::text[],
@@ -42,22 +42,43 @@ export async function createInstances(
     plain(writes.map(({ toleranceMs }) => toleranceMs)),
     texts(afters.map(({ head }) => head.definitionHash)),
     texts(afters.map(({ head }) => head.state.status)),
-    plain(afters.map(({ head }) => (isEnded(head.state.status) ? head.updatedAt : 0))),
-    texts(afters.map(signalsOf)),
+    plain(
+      afters.map(({ head }) => (isEnded(head.state.status) ? head.updatedAt : 0)),
+      0,
+    ),
+    texts(afters.map(signalsOf), ''),
     jsonTexts(afters.map(encodeStored)),
     payloads(afters.map(({ head }) => head.initialInput)),
     payloads(afters.map(finalOutputOf)),
     plain(tasks.map(({ w }) => w)),
-    plain(tasks.map(({ entry, after }) => slotOf(after.head, entry.taskId))),
+    plain(
+      tasks.map(({ entry, after }) => slotOf(after.head, entry.taskId)),
+      0,
+    ),
     texts(tasks.map(({ entry }) => entry.taskId)),
     flags(tasks.map(({ after }) => isOpen(after))),
     plain(tasks.map(({ entry }, index) => classOf(routeIds[index] ?? 0, entry))),
     plain(tasks.map(({ entry }) => entry.availableSince)),
-    plain(tasks.map(({ entry }) => entry.priority)),
-    plain(tasks.map(({ entry }) => entry.attempt)),
-    texts(tasks.map(({ entry }) => entry.lastFailedWorker)),
-    texts(tasks.map(({ entry }) => entry.inputTaskId)),
-    flags(tasks.map(({ entry }) => entry.timer)),
+    plain(
+      tasks.map(({ entry }) => entry.priority),
+      3,
+    ),
+    plain(
+      tasks.map(({ entry }) => entry.attempt),
+      1,
+    ),
+    texts(
+      tasks.map(({ entry }) => entry.lastFailedWorker),
+      null,
+    ),
+    texts(
+      tasks.map(({ entry }) => entry.inputTaskId),
+      null,
+    ),
+    flags(
+      tasks.map(({ entry }) => entry.timer),
+      false,
+    ),
     plain(results.map(({ w }) => w)),
     texts(results.map(({ result }) => result.taskId)),
     plain(results.map(({ result }) => result.order)),

@@ -1,10 +1,10 @@
 import type { Client } from './client.ts'
 import { bytes } from './records.ts'
 
-const READ = `SELECT e.payload FROM {s}.instance i JOIN {s}.event e ON e.instance_key = i.key
+const READ = `SELECT encode(e.payload, 'hex') FROM {s}.instance i JOIN {s}.event e ON e.instance_key = i.key
   WHERE i.id = $1::text AND e.signal_name = $2::text AND e.payload IS NOT NULL ORDER BY e.id LIMIT 1`
 
-const TAKE = 'SELECT {s}.take_event($1::text, $2::text)'
+const TAKE = "SELECT encode({s}.take_event($1::text, $2::text), 'hex')"
 
 /** Queued events. */
 export class EventStore {

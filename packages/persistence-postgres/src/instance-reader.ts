@@ -13,7 +13,7 @@ import {
 } from './records.ts'
 
 /** An instance, if it is there; the clock in any case. */
-const READ = `SELECT n.now, i.id, x.known, i.entries, ${INSTANCE_COLUMNS}
+const READ = `SELECT n.now, i.id, x.known::text, i.entries, ${INSTANCE_COLUMNS}
   FROM (SELECT {s}.now_ms() AS now) AS n
   LEFT JOIN LATERAL (SELECT i.*, {s}.entries(i.key) AS entries FROM {s}.instance i WHERE i.id = $1::text) AS i ON true
   LEFT JOIN LATERAL (SELECT true AS known FROM {s}.event e
@@ -21,17 +21,17 @@ const READ = `SELECT n.now, i.id, x.known, i.entries, ${INSTANCE_COLUMNS}
 
 /** Its row first, then its outputs. */
 const READ_WHOLE = `SELECT -1::bigint AS place, {s}.now_ms() AS now, {s}.entries(i.key) AS entries, NULL::text AS task_id,
-    NULL::bytea AS output, ${INSTANCE_COLUMNS}
+    NULL::text AS output, ${INSTANCE_COLUMNS}
   FROM {s}.instance i WHERE i.id = $1::text
   UNION ALL
-  SELECT r.place, NULL, NULL, r.task_id, r.output, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  SELECT r.place, NULL, NULL, r.task_id, encode(r.output, 'hex'), NULL, NULL, NULL, NULL, NULL, NULL
   FROM {s}.instance i JOIN {s}.result r ON r.instance_key = i.key
   WHERE i.id = $1::text AND r.output IS NOT NULL
   ORDER BY place`
 
-const READ_OUTPUTS = `SELECT NULL::text, NULL::bytea FROM {s}.instance i WHERE i.id = $1::text
+const READ_OUTPUTS = `SELECT NULL::text, NULL::text FROM {s}.instance i WHERE i.id = $1::text
   UNION ALL
-  SELECT r.task_id, r.output FROM {s}.instance i
+  SELECT r.task_id, encode(r.output, 'hex') FROM {s}.instance i
   JOIN {s}.result r ON r.instance_key = i.key AND r.task_id = ANY ($2::text::text[])
   WHERE i.id = $1::text AND r.output IS NOT NULL`
 
@@ -43,7 +43,7 @@ const READ_COMMIT = `SELECT r.worker_id, r.token, r.revision, r.status, r.next_i
 
 const LIST_COLUMNS = 'id, definition_hash, status, revision, created_at, updated_at'
 
-const DELETE = 'SELECT {s}.delete_instances($1::text::text[], NULL)'
+const DELETE = 'SELECT {s}.delete_instances($1::text::text[], NULL)::text'
 
 /** Instances as they are stored, read. */
 export class InstanceReader {

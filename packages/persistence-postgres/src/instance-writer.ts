@@ -10,8 +10,10 @@ const MAX_CREATED = 500
 const MAX_CHANGED = 250
 /** Bytes of their payloads, about. */
 const MAX_BYTES: number = 1024 * 1024
-/** Statements under way at a time: while one waits for the disk, another is worked on. */
-const MAX_IN_FLIGHT = 2
+/** Statements under way at a time. New instances: while one waits for the disk, another is worked on. */
+const CREATES_IN_FLIGHT = 2
+/** Changes: what comes meanwhile travels together, since a statement costs as much as several rows. */
+const CHANGES_IN_FLIGHT = 1
 
 /** What became of a write, or why it failed. */
 type Outcome = WriteResult | { readonly failure: unknown }
@@ -24,8 +26,10 @@ export class InstanceWriter {
   readonly #changed: CallQueue<InstanceWrite, Outcome>
 
   constructor(client: Client, routes: Routes, agingIntervalMs: number) {
-    this.#created = queueOf(MAX_CREATED, (writes) => createInstances(client, routes, writes))
-    this.#changed = queueOf(MAX_CHANGED, (writes) =>
+    this.#created = queueOf(MAX_CREATED, CREATES_IN_FLIGHT, (writes) =>
+      createInstances(client, routes, writes),
+    )
+    this.#changed = queueOf(MAX_CHANGED, CHANGES_IN_FLIGHT, (writes) =>
       changeInstances(client, routes, agingIntervalMs, writes),
     )
   }
@@ -37,11 +41,15 @@ export class InstanceWriter {
   }
 }
 
-function queueOf(maxCalls: number, send: Send): CallQueue<InstanceWrite, Outcome> {
+function queueOf(
+  maxCalls: number,
+  maxInFlight: number,
+  send: Send,
+): CallQueue<InstanceWrite, Outcome> {
   return new CallQueue({
     maxCalls,
     maxBytes: MAX_BYTES,
-    maxInFlight: MAX_IN_FLIGHT,
+    maxInFlight,
     sizeOf,
     send: (writes) => sendInOrder(writes, send),
   })

@@ -3,8 +3,9 @@
  * cast: so no setting of the client (custom types, transforms, `fetch_types`) can change what is sent.
  */
 
-/** Ids and other texts. */
-export function texts(values: readonly (string | null)[]): string {
+/** Ids and other texts. Where all are `usual`, none: the statement puts that in their place. */
+export function texts(values: readonly (string | null)[], usual?: string | null): string {
+  if (usual !== undefined && values.every((value) => value === usual)) return '{}'
   let literal = '{'
   for (const [index, value] of values.entries()) {
     if (index > 0) literal += ','
@@ -13,18 +14,21 @@ export function texts(values: readonly (string | null)[]): string {
   return `${literal}}`
 }
 
-/** Numbers, and other values that need no quotes. */
-export function plain(values: readonly (number | string | null)[]): string {
+/** Numbers, and other values that need no quotes. Where all are `usual`, none. */
+export function plain(values: readonly (number | string | null)[], usual?: number): string {
+  if (usual !== undefined && values.every((value) => value === usual)) return '{}'
   return `{${values.map((value) => value ?? 'NULL').join(',')}}`
 }
 
-/** Booleans. */
-export function flags(values: readonly boolean[]): string {
+/** Booleans. Where all are `usual`, none. */
+export function flags(values: readonly boolean[], usual?: boolean): string {
+  if (values.every((value) => value === usual)) return '{}'
   return `{${values.map((value) => (value ? 't' : 'f')).join(',')}}`
 }
 
-/** Payloads, in hexadecimal. */
+/** Payloads, in hexadecimal. Where all are null, none. */
 export function payloads(values: readonly (Uint8Array | null)[]): string {
+  if (values.every((value) => value === null)) return '{}'
   return `{${values.map((value) => (value === null ? 'NULL' : `"\\\\x${toHex(value)}"`)).join(',')}}`
 }
 

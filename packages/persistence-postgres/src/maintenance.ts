@@ -15,7 +15,7 @@ const ENDED = `SELECT id FROM {s}.instance
   WHERE ended_at IS NOT NULL AND ended_at < $1::text::bigint AND status = ANY ($2::text::text[])
   ORDER BY ended_at LIMIT $3::text::integer`
 
-const DELETE = 'SELECT {s}.delete_instances($1::text::text[], $2::text::bigint)'
+const DELETE = 'SELECT {s}.delete_instances($1::text::text[], $2::text::bigint)::text'
 
 const COUNTS = `SELECT status, sum(instances) FROM {s}.instance_count GROUP BY status`
 

@@ -10,8 +10,9 @@ import {
 import type { Row } from './client.ts'
 
 /** Columns of an instance, in the order of `toInstance`; `i` is its row. */
-export const INSTANCE_COLUMNS: string = `i.generation, i.version, i.definition_hash, i.revision,
-  i.created_at, i.updated_at, i.queued_events, i.signals, i.head, i.initial_input, i.final_output`
+export const INSTANCE_COLUMNS: string = `concat_ws(' ', i.generation, i.version, i.revision,
+  i.created_at, i.updated_at, i.queued_events), i.definition_hash, i.signals, i.head,
+  encode(i.initial_input, 'hex'), encode(i.final_output, 'hex')`
 
 /** The slot of the control signals. */
 const NO_TASK = 2_147_483_647
@@ -35,39 +36,40 @@ type EntryRecord = readonly [
 
 /** A column's text. */
 export function text(row: Row, column: number): string {
-  return row[column]?.toString('utf8') ?? ''
+  return textOrNull(row, column) ?? ''
 }
 
 /** A column's text, or null. */
 export function textOrNull(row: Row, column: number): string | null {
-  return row[column]?.toString('utf8') ?? null
+  const value = row[column] ?? null
+  return value === null || typeof value === 'string' ? value : value.toString('utf8')
 }
 
 /** A column's number. */
 export function number(row: Row, column: number): number {
-  return Number(row[column]?.toString('latin1') ?? 0)
+  return Number(textOrNull(row, column) ?? 0)
 }
 
-/** A column's bytes, in memory of their own. */
+/** A column's bytes, given in hexadecimal, in memory of their own. */
 export function bytes(row: Row, column: number): Uint8Array | null {
-  const hex = row[column]
-  if (hex === null || hex === undefined) return null
-  const copy = new Uint8Array((hex.byteLength - 2) / 2)
-  Buffer.from(copy.buffer).write(hex.toString('latin1', 2), 'hex')
+  const hex = textOrNull(row, column)
+  if (hex === null) return null
+  const copy = new Uint8Array(hex.length / 2)
+  Buffer.from(copy.buffer).write(hex, 'hex')
   return copy
 }
 
 /** A column's JSON. */
 export function json<T>(row: Row, column: number): T | null {
-  const value = row[column]
-  return value === null || value === undefined ? null : (JSON.parse(value.toString('utf8')) as T)
+  const value = textOrNull(row, column)
+  return value === null ? null : (JSON.parse(value) as T)
 }
 
 /**
  * An instance.
  *
  * @param entries The column of its dispatch entries.
- * @param first The column of its generation, which the others follow.
+ * @param first The column of its numbers, which the others follow.
  */
 export function toInstance(
   row: Row,
@@ -75,24 +77,25 @@ export function toInstance(
   entries: number,
   first: number,
 ): StoredInstance {
-  const head = decodeHead(text(row, first + 8), {
+  const numbers = text(row, first).split(' ')
+  const head = decodeHead(text(row, first + 3), {
     instanceId,
-    definitionHash: text(row, first + 2),
-    revision: number(row, first + 3),
-    createdAt: number(row, first + 4),
-    updatedAt: number(row, first + 5),
-    initialInput: bytes(row, first + 9),
-    finalOutput: bytes(row, first + 10),
+    definitionHash: text(row, first + 1),
+    revision: Number(numbers[2]),
+    createdAt: Number(numbers[3]),
+    updatedAt: Number(numbers[4]),
+    initialInput: bytes(row, first + 4),
+    finalOutput: bytes(row, first + 5),
   })
-  const signals = json<Pick<StoredInstance, 'cancel' | 'pause'>>(row, first + 7)
+  const signals = json<Pick<StoredInstance, 'cancel' | 'pause'>>(row, first + 2)
   return {
-    generation: text(row, first),
-    version: number(row, first + 1),
+    generation: numbers[0] ?? '',
+    version: Number(numbers[1]),
     head,
     entries: (json<EntryRecord[]>(row, entries) ?? []).map((record) => toEntry(head, record)),
     cancel: signals?.cancel ?? null,
     pause: signals?.pause ?? null,
-    queuedEvents: number(row, first + 6),
+    queuedEvents: Number(numbers[5]),
   }
 }
 

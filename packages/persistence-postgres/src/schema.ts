@@ -32,7 +32,7 @@ export async function checkSchema(client: Client): Promise<void> {
 /** The version of the tables, 0 without any; throws `SCHEMA` for a schema that must be left alone. */
 async function inspect(client: Client): Promise<number> {
   const [found = []] = await client.query(
-    `SELECT to_regclass($1::text), current_setting('server_version_num'), current_setting('server_encoding')`,
+    `SELECT to_regclass($1::text)::text, current_setting('server_version_num'), current_setting('server_encoding')`,
     [`${client.schema}.migration`],
   )
   if (number(found, 1) < 140_000) {
@@ -42,7 +42,9 @@ async function inspect(client: Client): Promise<number> {
     throw new BackendError('SCHEMA', `the database must be UTF8, not ${text(found, 2)}`)
   }
   if (found[0] === null) return 0
-  const rows = await client.query('SELECT version, checksum FROM {s}.migration ORDER BY version')
+  const rows = await client.query(
+    'SELECT version::text, checksum FROM {s}.migration ORDER BY version',
+  )
   if (rows.length > VERSION) throw newer(rows.length)
   for (const [index, row] of rows.entries()) {
     if (number(row, 0) !== index + 1 || text(row, 1) !== checksumOf(index)) {

@@ -16,16 +16,14 @@ import { filterText } from './filter.ts'
 import { plain, texts } from './literals.ts'
 import { bytes, forkSlot, json, markOf, number, text, toInstance } from './records.ts'
 
-const AVAILABLE = `SELECT now_ms, array_to_json(due), instance_id, task_id, entries, input, generation,
-  version, definition_hash, revision, created_at, updated_at, queued_events, signals, head,
-  initial_input, final_output
+const AVAILABLE = `SELECT now_ms, array_to_json(due)::text, instance_id, task_id, entries, input, numbers,
+  definition_hash, signals, head, initial_input, final_output
   FROM {s}.available($1::text, $2::text::bigint, $3::text::bigint, $4::text::integer, $5::text, $6::text::bigint)`
 
-const CLAIM = `SELECT outcome, task_entries, generation, version, definition_hash, revision, created_at,
-  updated_at, queued_events, signals, head, initial_input, final_output
+const CLAIM = `SELECT outcome, task_entries, numbers, definition_hash, signals, head, initial_input, final_output
   FROM {s}.claim_task($1::text, $2::text, $3::text::integer, $4::text, $5::text::bigint)`
 
-const CHANGE = `SELECT n, token, claimed_at, expires_at FROM {s}.change_claims($1::text::text[],
+const CHANGE = `SELECT n::text, token, claimed_at, expires_at FROM {s}.change_claims($1::text::text[],
   $2::text::text[], $3::text::integer[], $4::text::text[], $5::text::bigint[], $6::text::integer[],
   $7::text::bigint[])`
 

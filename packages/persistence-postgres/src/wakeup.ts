@@ -1,5 +1,5 @@
 import type { TaskWakeup, WaitForWakeupParams } from '@sayiir/persistence-core'
-import { CallQueue, pause } from '@sayiir/persistence-core/adapter'
+import { CallQueue, type OptimisticStore, pause } from '@sayiir/persistence-core/adapter'
 import type { Client } from './client.ts'
 import { filterText } from './filter.ts'
 import { Listener } from './listener.ts'
@@ -15,7 +15,7 @@ const SECOND_LOOK_MS = 15
 /** Milliseconds that a backend is notified for, unless it says again that it waits. */
 const ARMED_MS = 60_000
 
-const LOOK = `SELECT now_ms, array_to_json(due), next_at, instance_id, task_id, definition_hash
+const LOOK = `SELECT now_ms, array_to_json(due)::text, next_at, instance_id, task_id, definition_hash
   FROM {s}.look($1::text, $2::text::bigint)`
 
 interface Look {
@@ -37,6 +37,7 @@ export class Wakeups {
   readonly #looks: CallQueue<string, Look>
   #news = new AbortController()
   #wasArmed = false
+  #waiting = 0
 
   constructor(client: Client, options: CheckedOptions) {
     this.#client = client
@@ -57,11 +58,20 @@ export class Wakeups {
 
   /** Work was made available by this process. */
   noteWork(): void {
-    if (this.polls) this.#wake()
+    if (this.polls && this.#waiting > 0) this.#wake()
   }
 
   /** See `OptimisticStore.waitForWakeup`. */
-  async wait(
+  async wait(...wanted: Parameters<OptimisticStore['waitForWakeup']>): Promise<TaskWakeup | null> {
+    this.#waiting += 1
+    try {
+      return await this.#wait(...wanted)
+    } finally {
+      this.#waiting -= 1
+    }
+  }
+
+  async #wait(
     { timeoutMs, ...filter }: WaitForWakeupParams,
     signal: AbortSignal | undefined,
     closing: AbortSignal,

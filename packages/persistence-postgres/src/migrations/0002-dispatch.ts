@@ -6,9 +6,10 @@ export const SETTINGS: string = `SET jit = off SET plan_cache_mode = force_gener
 export const ENTRY: string = `json_build_array(t.task_id, t.priority, t.attempt, t.last_failed_worker, t.available_since,
   t.input_task_id, t.deliveries, t.timer, t.worker_id, t.token, t.claimed_at, t.expires_at)`
 
-/** What records.ts reads of an instance i. */
-export const INSTANCE: string = `i.generation, i.version, i.definition_hash, i.revision, i.created_at,
-  i.updated_at, i.queued_events, i.signals, i.head, i.initial_input, i.final_output`
+/** What records.ts reads of an instance i; payloads in hexadecimal, whatever bytea_output is. */
+export const INSTANCE: string = `concat_ws(' ', i.generation, i.version, i.revision, i.created_at,
+  i.updated_at, i.queued_events), i.definition_hash, i.signals, i.head, encode(i.initial_input, 'hex'),
+  encode(i.final_output, 'hex')`
 
 /** Until when a claim t lasts that is prolonged as r says. */
 const EXPIRY = `CASE WHEN t.expires_at IS NULL THEN NULL ELSE least(
@@ -190,9 +191,8 @@ END $$;
 -- The best tasks, claimed (p_ttl: milliseconds, -1 for ever) or, with -2, only found.
 CREATE FUNCTION {s}.available(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer, p_filter text,
   p_aging bigint)
-RETURNS TABLE (now_ms bigint, due text[], instance_id text, task_id text, entries text, generation uuid,
-  version bigint, definition_hash text, revision bigint, created_at bigint, updated_at bigint,
-  queued_events integer, signals text, head text, initial_input bytea, final_output bytea, input bytea)
+RETURNS TABLE (now_ms bigint, due text[], instance_id text, task_id text, entries text, input text,
+  numbers text, definition_hash text, signals text, head text, initial_input text, final_output text)
 LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
@@ -216,7 +216,9 @@ BEGIN
   RETURN QUERY
     SELECT NULL::bigint, NULL::text[], t.instance_id, t.task_id,
       CASE WHEN t.slot = 0 THEN json_build_array(${ENTRY})::text ELSE {s}.entries(i.key) END,
-      ${INSTANCE}, r.output
+      encode(r.output, 'hex'), CASE WHEN i.id IS NULL THEN NULL ELSE concat_ws(' ', i.generation, i.version,
+      i.revision, i.created_at, i.updated_at, i.queued_events) END, i.definition_hash, i.signals, i.head,
+      encode(i.initial_input, 'hex'), encode(i.final_output, 'hex')
     FROM unnest(v_keys, v_slots, v_tasks) WITH ORDINALITY AS f (instance_key, slot, task_id, n)
     JOIN {s}.task t ON t.instance_key = f.instance_key AND t.slot = f.slot AND t.task_id = f.task_id
     -- Tasks of a fork come with their instance once, where they follow each other.
@@ -266,9 +268,8 @@ END $$;
 
 -- Claims a task. outcome: claimed, missing, unavailable, timer.
 CREATE FUNCTION {s}.claim_task(p_id text, p_task text, p_slot integer, p_worker text, p_ttl bigint)
-RETURNS TABLE (outcome text, task_entries text, generation uuid,
-  version bigint, definition_hash text, revision bigint, created_at bigint, updated_at bigint,
-  queued_events integer, signals text, head text, initial_input bytea, final_output bytea)
+RETURNS TABLE (outcome text, task_entries text, numbers text, definition_hash text, signals text, head text,
+  initial_input text, final_output text)
 LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE

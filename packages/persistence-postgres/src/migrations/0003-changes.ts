@@ -19,7 +19,7 @@ CREATE FUNCTION {s}.create_instances(
   t_w integer[], t_slots integer[], t_tasks text[], t_open boolean[], t_classes bigint[], t_sinces bigint[],
   t_priorities integer[], t_attempts bigint[], t_failers text[], t_inputs text[], t_timers boolean[],
   r_w integer[], r_tasks text[], r_places bigint[], r_outputs bytea[], p_routes bigint[],
-  OUT now_ms bigint, OUT failed integer[], OUT wake boolean)
+  OUT now_ms bigint, OUT failed integer[])
 LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
@@ -50,13 +50,13 @@ BEGIN
   IF cardinality(t_w) > 0 THEN
     INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
       priority, attempt, last_failed_worker, input_task_id, timer, deliveries, queue_class, queue_at)
-    SELECT v_keys[o.w], o.slot, p_ids[o.w], o.task, o.open, o.class, o.since, o.priority, o.attempt,
-      o.failer, o.input, o.timer, 0, ${READY}
+    SELECT v_keys[o.w], coalesce(o.slot, 0), p_ids[o.w], coalesce(o.task, ''), o.open, o.class, o.since, coalesce(o.priority, 3),
+      coalesce(o.attempt, 1), o.failer, o.input, coalesce(o.timer, false), 0, ${READY}
     FROM unnest(t_w, t_slots, t_tasks, t_open, t_classes, t_sinces, t_priorities, t_attempts, t_failers,
       t_inputs, t_timers)
       AS o (w, slot, task, open, class, since, priority, attempt, failer, input, timer)
     WHERE v_keys[o.w] IS NOT NULL;
-    wake := {s}.wake(p_routes, now_ms);
+    PERFORM {s}.wake(p_routes, now_ms);
   END IF;
   IF cardinality(r_w) > 0 THEN
     INSERT INTO {s}.result (instance_key, task_id, place, output)
@@ -86,11 +86,10 @@ CREATE FUNCTION {s}.change_instances(
   p_all_removed integer[], p_toggled integer[], p_signalled integer[], p_unsignalled integer[],
   e_w integer[], e_signals text[], e_ids text[], e_payloads bytea[], x_w integer[], x_signals text[],
   n_w integer[], n_own text[], n_slots integer[], n_workers text[], n_marks bigint[], n_ttls bigint[],
-  n_filters text[], p_aging bigint, p_routes bigint[])
+  n_filters text[], n_groups integer[], p_aging bigint, p_routes bigint[], p_careful boolean)
 RETURNS TABLE (now_ms bigint, failed integer[], own integer[], own_tokens bigint[], own_deliveries integer[],
-  due text[], wake boolean, n integer, instance_id text, task_id text, entries text, generation uuid,
-  version bigint, definition_hash text, revision bigint, created_at bigint, updated_at bigint,
-  queued_events integer, signals text, head text, initial_input bytea, final_output bytea, input bytea)
+  due text[], n integer, instance_id text, task_id text, entries text, input text, numbers text,
+  definition_hash text, signals text, head text, initial_input text, final_output text)
 LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
@@ -117,11 +116,13 @@ DECLARE
   v_next_slots integer[];
   v_taken record;
   v_done boolean[];
+  v_asking integer[];
 BEGIN
   WITH changed AS (
     UPDATE {s}.instance i SET version = i.version + 1, revision = w.revision, updated_at = w.updated,
-      ended_at = CASE WHEN w.ended THEN w.updated END, definition_hash = w.definition, status = w.status,
-      signals = nullif(w.signals, ''), queued_events = w.queued, has_events = i.has_events OR w.has_events,
+      ended_at = CASE WHEN w.ended THEN w.updated END, definition_hash = coalesce(w.definition, i.definition_hash), status = w.status,
+      signals = nullif(w.signals, ''), queued_events = coalesce(w.queued, 0),
+      has_events = i.has_events OR coalesce(w.has_events, false),
       head = w.head, final_output = w.final,
       initial_input = CASE WHEN w.sets_input THEN w.input ELSE i.initial_input END
     FROM unnest(p_ids, p_generations, p_versions, p_at, p_tolerances, p_hold_tasks, p_hold_slots,
@@ -132,7 +133,7 @@ BEGIN
       sets_input, input, final, n)
     WHERE i.id = w.id AND i.generation = w.generation AND i.version = w.version
       AND abs(w.at - v_now) <= w.tolerance
-      AND (w.hold_task = '' OR coalesce((SELECT true FROM {s}.task t
+      AND (NOT p_careful OR w.hold_task = '' OR coalesce((SELECT true FROM {s}.task t
         WHERE t.instance_key = i.key AND t.slot IN (0, w.hold_slot) AND t.task_id = w.hold_task
           AND t.worker_id = w.hold_worker AND (w.hold_token = 0 OR t.token = w.hold_token) LIMIT 1), false))
     RETURNING w.n, i.key, i.has_events AND w.ended AS has_events)
@@ -152,12 +153,12 @@ BEGIN
       LEFT JOIN unnest(t_w, t_kinds) AS o (w, kind) ON o.kind = kinds.kind GROUP BY kinds.kind ORDER BY kinds.kind);
   END IF;
   IF v_numbers IS NULL THEN
-    RETURN QUERY SELECT v_now, v_failed, v_own, v_own_tokens, v_own_deliveries, NULL::text[], false, 0,
-      NULL, NULL, NULL, NULL::uuid, NULL::bigint, NULL, NULL::bigint, NULL::bigint, NULL::bigint, 0, NULL,
-      NULL, NULL::bytea, NULL::bytea, NULL::bytea;
+    now_ms := v_now;
+    failed := v_failed;
+    RETURN NEXT;
     RETURN;
   END IF;
-  IF p_statuses <> p_old_statuses THEN
+  IF cardinality(p_old_statuses) > 0 THEN
     ${COUNT} (
       SELECT w.status, 1 AS difference FROM unnest(v_keys, p_statuses, p_old_statuses) AS w (k, status, old)
       WHERE k <> 0 AND w.status <> w.old
@@ -171,27 +172,27 @@ BEGIN
     WITH gone AS (
       DELETE FROM {s}.task t USING unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens)
         AS o (w, kind, flags, task, slot, worker, token)
-      WHERE o.kind = 0 AND t.instance_key = v_keys[o.w] AND t.slot = o.slot AND t.task_id = o.task
+      WHERE o.kind = 0 AND t.instance_key = v_keys[o.w] AND t.slot = coalesce(o.slot, 0) AND t.task_id = o.task
         AND (o.worker = '' OR t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token))
-      RETURNING t.instance_key, t.task_id, t.token, o.flags & 1 = 0 AND t.token IS NOT NULL AS lost)
+      RETURNING t.instance_key, t.task_id, t.token, coalesce(o.flags, 0) & 1 = 0 AND t.token IS NOT NULL AS lost)
     SELECT count(*), array_agg(instance_key) FILTER (WHERE lost), array_agg(task_id) FILTER (WHERE lost),
       array_agg(token) FILTER (WHERE lost)
     INTO v_rows, v_lost_keys, v_lost_tasks, v_lost_tokens FROM gone;
     IF v_rows <> p_kinds[1] THEN PERFORM {s}.again(); END IF;
   END IF;
   IF p_kinds[2] > 0 THEN
-    IF EXISTS (SELECT 1 FROM unnest(t_kinds, t_flags) AS o (kind, flags) WHERE o.kind = 1 AND o.flags & 1 = 0) THEN
+    IF EXISTS (SELECT 1 FROM unnest(t_kinds, t_flags) AS o (kind, flags) WHERE o.kind = 1 AND coalesce(o.flags, 0) & 1 = 0) THEN
       SELECT v_lost_keys || array_agg(t.instance_key), v_lost_tasks || array_agg(t.task_id),
         v_lost_tokens || array_agg(t.token)
       INTO v_lost_keys, v_lost_tasks, v_lost_tokens
       FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots) AS o (w, kind, flags, task, slot)
-      JOIN {s}.task t ON t.instance_key = v_keys[o.w] AND t.slot = o.slot AND t.task_id = o.task
-      WHERE o.kind = 1 AND o.flags & 1 = 0 AND t.token IS NOT NULL;
+      JOIN {s}.task t ON t.instance_key = v_keys[o.w] AND t.slot = coalesce(o.slot, 0) AND t.task_id = o.task
+      WHERE o.kind = 1 AND coalesce(o.flags, 0) & 1 = 0 AND t.token IS NOT NULL;
     END IF;
     WITH replaced AS (
-      UPDATE {s}.task t SET slot = o.slot, task_id = o.new_task, open = p_open[o.w], ready_class = o.class,
-        available_since = o.since, priority = o.priority, attempt = o.attempt, last_failed_worker = o.failer,
-        input_task_id = o.input, timer = o.timer,
+      UPDATE {s}.task t SET slot = coalesce(o.slot, 0), task_id = coalesce(o.new_task, ''), open = p_open[o.w], ready_class = o.class,
+        available_since = o.since, priority = coalesce(o.priority, 3), attempt = coalesce(o.attempt, 1),
+        last_failed_worker = o.failer, input_task_id = o.input, timer = coalesce(o.timer, false),
         queue_class = CASE WHEN NOT p_open[o.w] THEN NULL WHEN NOT o.claims THEN o.class
           WHEN o.expiry IS NULL THEN NULL ELSE 2 END,
         queue_at = CASE WHEN NOT p_open[o.w] THEN NULL WHEN NOT o.claims THEN o.since
@@ -203,14 +204,14 @@ BEGIN
         claimed_at = CASE WHEN o.claims THEN v_now END,
         expires_at = CASE WHEN o.claims THEN o.expiry END
       FROM (
-        SELECT x.*, x.flags & 2 = 2 AND p_open[x.w] AND x.since <= v_now AS claims,
+        SELECT x.*, coalesce(x.flags, 0) & 2 = 2 AND p_open[x.w] AND x.since <= v_now AS claims,
           CASE WHEN x.ttl >= 0 THEN least(v_now + x.ttl, 253402300799999) END AS expiry
         FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens, t_slots, t_tasks,
           t_classes, t_sinces, t_priorities, t_attempts, t_failers, t_inputs, t_timers, t_ttls)
           AS x (w, kind, flags, task, old_slot, worker, token, slot, new_task, class, since, priority,
           attempt, failer, input, timer, ttl)
         WHERE x.kind = 1) AS o
-      WHERE t.instance_key = v_keys[o.w] AND t.slot = o.old_slot AND t.task_id = o.task
+      WHERE t.instance_key = v_keys[o.w] AND t.slot = coalesce(o.old_slot, 0) AND t.task_id = o.task
         AND (o.worker = '' OR t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token))
       RETURNING o.w, t.token)
     SELECT count(*), coalesce(array_agg(w) FILTER (WHERE token IS NOT NULL), '{}'),
@@ -222,8 +223,8 @@ BEGIN
   IF p_kinds[3] > 0 THEN
     INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
       priority, attempt, last_failed_worker, input_task_id, timer, deliveries, queue_class, queue_at)
-    SELECT v_keys[o.w], o.slot, p_ids[o.w], o.task, o.open, o.class, o.since, o.priority, o.attempt,
-      o.failer, o.input, o.timer, 0, ${READY}
+    SELECT v_keys[o.w], coalesce(o.slot, 0), p_ids[o.w], coalesce(o.task, ''), o.open, o.class, o.since, coalesce(o.priority, 3),
+      coalesce(o.attempt, 1), o.failer, o.input, coalesce(o.timer, false), 0, ${READY}
     FROM (SELECT x.*, p_open[x.w] AS open
       FROM unnest(t_w, t_kinds, t_slots, t_tasks, t_classes, t_sinces, t_priorities, t_attempts, t_failers,
         t_inputs, t_timers)
@@ -232,21 +233,21 @@ BEGIN
     WHERE v_keys[o.w] <> 0;
   END IF;
   IF p_kinds[4] > 0 THEN
-    UPDATE {s}.task t SET slot = o.slot, open = p_open[o.w], ready_class = o.class,
-      available_since = o.since, priority = o.priority, attempt = o.attempt, last_failed_worker = o.failer,
-      input_task_id = o.input, timer = o.timer,
-      worker_id = CASE WHEN o.flags & 4 = 0 THEN t.worker_id END,
+    UPDATE {s}.task t SET slot = coalesce(o.slot, 0), open = p_open[o.w], ready_class = o.class,
+      available_since = o.since, priority = coalesce(o.priority, 3), attempt = coalesce(o.attempt, 1),
+      last_failed_worker = o.failer, input_task_id = o.input, timer = coalesce(o.timer, false),
+      worker_id = CASE WHEN coalesce(o.flags, 0) & 4 = 0 THEN t.worker_id END,
       queue_class = CASE WHEN NOT p_open[o.w] THEN NULL
-        WHEN o.flags & 4 = 4 OR t.worker_id IS NULL THEN o.class
+        WHEN coalesce(o.flags, 0) & 4 = 4 OR t.worker_id IS NULL THEN o.class
         WHEN t.expires_at IS NULL THEN NULL ELSE 2 END,
       queue_at = CASE WHEN NOT p_open[o.w] THEN NULL
-        WHEN o.flags & 4 = 4 OR t.worker_id IS NULL THEN o.since
+        WHEN coalesce(o.flags, 0) & 4 = 4 OR t.worker_id IS NULL THEN o.since
         WHEN t.queue_class = 2 THEN t.queue_at ELSE t.expires_at END
     FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens, t_slots,
       t_classes, t_sinces, t_priorities, t_attempts, t_failers, t_inputs, t_timers)
       AS o (w, kind, flags, task, old_slot, worker, token, slot, class, since, priority,
       attempt, failer, input, timer)
-    WHERE o.kind = 3 AND t.instance_key = v_keys[o.w] AND t.slot = o.old_slot AND t.task_id = o.task
+    WHERE o.kind = 3 AND t.instance_key = v_keys[o.w] AND t.slot = coalesce(o.old_slot, 0) AND t.task_id = o.task
       AND (o.worker = '' OR t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token));
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     IF v_rows <> p_kinds[4] THEN PERFORM {s}.again(); END IF;
@@ -255,7 +256,7 @@ BEGIN
     SELECT count(*) INTO v_rows FROM unnest(t_w, t_kinds, t_old_tasks, t_old_slots, t_workers, t_tokens)
       AS o (w, kind, task, slot, worker, token)
     CROSS JOIN LATERAL (SELECT 1 FROM {s}.task t
-      WHERE t.instance_key = v_keys[o.w] AND t.slot = o.slot AND t.task_id = o.task
+      WHERE t.instance_key = v_keys[o.w] AND t.slot = coalesce(o.slot, 0) AND t.task_id = o.task
         AND t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token) FOR UPDATE) AS x
     WHERE o.kind = 4;
     IF v_rows <> p_kinds[5] THEN PERFORM {s}.again(); END IF;
@@ -342,15 +343,25 @@ BEGIN
           CONTINUE;
         END IF;
       END IF;
-      SELECT * INTO v_taken FROM {s}.take(n_workers[v_rows], n_marks[v_rows], n_ttls[v_rows], 1,
-        n_filters[v_rows], p_aging, v_now);
-      IF FOUND THEN
-        v_next_ids[n_w[v_rows]] := v_taken.instance_id;
-        v_next_tasks[n_w[v_rows]] := v_taken.task_id;
-        v_next_tokens[n_w[v_rows]] := v_taken.token;
-        v_next_keys[n_w[v_rows]] := v_taken.instance_key;
-        v_next_slots[n_w[v_rows]] := v_taken.slot;
-      END IF;
+      v_done[n_w[v_rows]] := NULL;
+    END LOOP;
+    -- Those that ask for the same, together.
+    FOR v_group IN 1..coalesce((SELECT max(g) FROM unnest(n_groups) AS g), 0) LOOP
+      v_asking := ARRAY(SELECT x.w FROM unnest(n_w, n_groups) AS x (w, g)
+        WHERE x.g = v_group AND v_done[x.w] IS NULL);
+      CONTINUE WHEN cardinality(v_asking) = 0;
+      v_rows := array_position(n_groups, v_group);
+      v_expected := 0;
+      FOR v_taken IN SELECT * FROM {s}.take(n_workers[v_rows], n_marks[v_rows], n_ttls[v_rows],
+        cardinality(v_asking), n_filters[v_rows], p_aging, v_now)
+      LOOP
+        v_expected := v_expected + 1;
+        v_next_ids[v_asking[v_expected]] := v_taken.instance_id;
+        v_next_tasks[v_asking[v_expected]] := v_taken.task_id;
+        v_next_tokens[v_asking[v_expected]] := v_taken.token;
+        v_next_keys[v_asking[v_expected]] := v_taken.instance_key;
+        v_next_slots[v_asking[v_expected]] := v_taken.slot;
+      END LOOP;
     END LOOP;
   END IF;
 
@@ -398,14 +409,14 @@ BEGIN
   own_tokens := v_own_tokens;
   own_deliveries := v_own_deliveries;
   IF cardinality(n_w) > 0 THEN due := {s}.due_instances(v_now); END IF;
-  wake := cardinality(p_routes) > 0 AND {s}.wake(p_routes, v_now);
+  IF cardinality(p_routes) > 0 THEN PERFORM {s}.wake(p_routes, v_now); END IF;
   RETURN NEXT;
-  IF v_next_keys IS NOT NULL THEN
+  IF v_asking IS NOT NULL THEN
     RETURN QUERY
       SELECT NULL::bigint, NULL::integer[], NULL::integer[], NULL::bigint[], NULL::integer[], NULL::text[],
-        NULL::boolean, f.n::integer, t.instance_id, t.task_id,
+        f.n::integer, t.instance_id, t.task_id,
         CASE WHEN t.slot = 0 THEN json_build_array(${ENTRY})::text ELSE {s}.entries(i.key) END,
-        ${INSTANCE}, r.output
+        encode(r.output, 'hex'), ${INSTANCE}
       FROM unnest(v_next_keys, v_next_slots, v_next_tasks) WITH ORDINALITY AS f (key, slot, task, n)
       JOIN {s}.task t ON t.instance_key = f.key AND t.slot = f.slot AND t.task_id = f.task
       JOIN {s}.instance i ON i.id = t.instance_id AND i.key = t.instance_key
