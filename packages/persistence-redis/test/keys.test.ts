@@ -90,3 +90,37 @@ test('M4 a newer format, another number of shards and a missing set-up are refus
   expect(await failureOf(kept.checkHealth())).toMatchObject({ code: 'SCHEMA' })
   await kept.close()
 })
+
+test('M5 a user with the permissions of the README can do everything, and not reach other keys', async () => {
+  const keyPrefix = freshPrefix()
+  const user = `user-${process.pid}-${Date.now()}`
+  const commands =
+    '-@all +hello +auth +ping +info +evalsha +eval +wait +time +ssubscribe +sunsubscribe +spublish +pubsub|shardnumsub +hget +hset +hmget +hdel +hincrby +hexists +hgetall +hrandfield +zadd +zrem +zcard +zcount +zscore +zrangebyscore +zrangebylex +zlexcount +unlink'
+  await observer(url).call(
+    ...(['ACL', 'SETUSER', user, 'on', '>secret', `~${keyPrefix}*`, `&${keyPrefix}*`] as const),
+    ...commands.split(' '),
+  )
+  const theirs = url.replace('redis://', `redis://${user}:secret@`)
+  const backend = await RedisBackend.connect({ url: theirs, keyPrefix })
+  const waiting = backend.waitForWakeup({ timeoutMs: 20_000 })
+  await backend.saveSnapshot(atTask('i'))
+  expect(await waiting).toMatchObject({ instanceId: 'i' })
+  await backend.sendEvent('i', 'go', bytes('x'), { eventId: 'e' })
+  expect(await backend.consumeEvent('i', 'go')).toEqual(bytes('x'))
+  const { claim } = await claimOne(backend)
+  await backend.renewTaskClaim(claim, 1000)
+  await backend.commitTask({ claim, outcome: completed('out', 'b') })
+  const second = await claimOne(backend)
+  await backend.releaseTaskClaim(second.claim)
+  for await (const { instanceId } of backend.listSnapshots()) expect(instanceId).toBe('i')
+  expect(await backend.loadTaskResult('i', 'a')).toEqual(bytes('out'))
+  await backend.stats()
+  const third = await claimOne(backend)
+  await backend.commitTask({ claim: third.claim, outcome: completed('out', null) })
+  expect(await backend.prune({ endedBefore: Date.now() + 60_000 })).toMatchObject({ deleted: 1 })
+  await backend.close()
+  expect(
+    await failureOf(RedisBackend.connect({ url: theirs, keyPrefix: 'others:' })),
+  ).toMatchObject({ code: 'BACKEND' })
+  await observer(url).call('ACL', 'DELUSER', user)
+})
