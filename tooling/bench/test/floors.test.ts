@@ -1,5 +1,5 @@
-import { type ServiceName, startService } from '@sayiir/services'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import type { ServiceName } from '@sayiir/services'
+import { describe, expect, inject, test } from 'vitest'
 import type { FloorModule, Place } from '../src/definition.ts'
 import type { Floor } from '../src/floor.ts'
 
@@ -10,12 +10,10 @@ const floors: Readonly<Record<string, ServiceName>> = {
 }
 
 describe.each(Object.entries(floors))('the floor on %s', (name, serviceName) => {
-  test('claims each job once, fenced, and completes it', { timeout: 120_000 }, async () => {
-    const service = await startService(serviceName)
-    onTestFinished(() => service.stop())
+  test('claims each job once, fenced, and completes it', async () => {
     const { connect }: FloorModule = await import(`../src/floors/${name}.ts`)
     const place: Place = {
-      url: service.url,
+      url: inject(serviceName).url,
       namespace: 'bench_floor',
       concurrency: 2,
       workload: 'W1',
