@@ -8,7 +8,7 @@ const LIMIT = 100
 /** Looks of one call at most, while each finds as many as it may. */
 const MAX_LOOKS = 10
 /** Milliseconds for which a look stands: what other processes cause is seen that late at most, where there is other work. */
-const STANDS_MS = 25
+const STANDS_MS = 50
 /** Times that this process knows of are rounded up to this many milliseconds. */
 const GRAIN_MS = 2
 

@@ -101,7 +101,9 @@ export class WriteQueue {
       const failed = writeErrors(error)
       if (failed === null || failed.some(({ code }) => code !== DUPLICATE_KEY)) {
         // Whatever it was, it may concern only some of them.
-        const resend = plans.map(async (plan) => results.set(plan, await settled(this.#one(plan))))
+        const resend = plans.map(async (plan) =>
+          results.set(plan, await settled(this.#again(plan))),
+        )
         return void (await Promise.all(resend))
       }
       duplicates = failed.map(({ index }) => index)
@@ -129,8 +131,12 @@ export class WriteQueue {
     } catch (error) {
       if (!isPassing(error)) throw toBackendError(error)
     }
+    return this.#again(plan)
+  }
+
+  /** Sent again: either it lands now, or what is there tells that it landed before. */
+  async #again(plan: WritePlan): Promise<Written | null> {
     try {
-      // Sent again: either it lands now, or what is there tells that it landed before.
       const written = await this.#once(plan)
       if (written !== null || plan.insert !== null) return written
       return await this.#landedBefore(plan)

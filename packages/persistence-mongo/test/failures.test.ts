@@ -107,6 +107,29 @@ test.each([true, false])(
   },
 )
 
+test('commits that travel together, and whose reply is lost, count once each', async () => {
+  const { proxy, t, backend, direct } = await proxied(false)
+  await using _ = t
+  const ids = Array.from({ length: 20 }, (_, index) => `i${index}`)
+  await Promise.all(ids.map((id) => backend.saveSnapshot(atTask(id))))
+  const worker = { workerId: 'w', limit: 20, ttlMs: 600_000 }
+  const tasks = await backend.claimAvailableTasks(worker)
+  expect(tasks).toHaveLength(20)
+  proxy.swallowReplies()
+  const output = new Uint8Array([7])
+  const outcome = { kind: 'completed', output, next: { finalOutput: output } } as const
+  const committing = Promise.all(tasks.map(({ claim }) => backend.commitTask({ claim, outcome })))
+  await expect
+    .poll(async () => (await direct.stats()).byStatus.completed, { timeout: 10_000 })
+    .toBeGreaterThan(0)
+  proxy.heal()
+  const receipts = await committing
+  expect(receipts.map(({ revision, status }) => ({ revision, status }))).toEqual(
+    ids.map(() => ({ revision: 2, status: 'completed' })),
+  )
+  await proxy.close()
+})
+
 test('a claim of a task whose reply is lost is found again', async () => {
   const { proxy, t, backend, direct } = await proxied(false)
   await using _ = t
