@@ -1,4 +1,5 @@
 import { bench } from '@sayiir/bench'
+import { postgresPeers } from '@sayiir/bench/peers'
 import { startService } from '@sayiir/services'
 import postgres from 'postgres'
 
@@ -28,6 +29,7 @@ await bench({
   },
   backend: import.meta.resolve('./backend.ts'),
   floor: import.meta.resolve('@sayiir/bench/floors/postgres'),
+  peers: postgresPeers,
   aims: {
     'W1:batch50:1x10': { atLeast: 4 },
     'W1:claimNext:1x10': { atLeast: 1.3 },

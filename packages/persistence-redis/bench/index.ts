@@ -1,4 +1,5 @@
 import { bench } from '@sayiir/bench'
+import { redisPeers } from '@sayiir/bench/peers'
 import { startService } from '@sayiir/services'
 import { Redis } from 'ioredis'
 
@@ -25,6 +26,7 @@ await bench({
   },
   backend: import.meta.resolve('./backend.ts'),
   floor: import.meta.resolve('@sayiir/bench/floors/redis'),
+  peers: redisPeers,
   aims: {
     'W1:batch50:1x10': { atLeast: 3 },
     'W1:claimNext:1x10': { atLeast: 1.3 },
