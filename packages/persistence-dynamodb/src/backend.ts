@@ -57,8 +57,8 @@ export class DynamoDBBackend extends OptimisticBackend {
       ...(credentials === undefined ? undefined : { credentials }),
       requestHandler: {
         connectionTimeout: CONNECTION_MS,
-        httpsAgent: { maxSockets: 256, keepAlive: true },
-        httpAgent: { maxSockets: 256, keepAlive: true },
+        httpsAgent: { maxSockets: 64, keepAlive: true },
+        httpAgent: { maxSockets: 64, keepAlive: true },
       },
     })
     try {

@@ -4,6 +4,8 @@ export const MAX_CLOCK_ERROR_MS = 1000
 const RESOLUTION_MS = 1000
 /** A reply that took longer tells too little. */
 const MAX_ROUND_TRIP_MS = 1000
+/** By how much a clock that is right may be beyond its bounds: whole milliseconds, a busy machine. */
+const SLACK_MS = 20
 /** By how much the process's monotonic clock may drift from the service's, as a part of the time. */
 const DRIFT = 500e-6
 
@@ -14,7 +16,7 @@ const DRIFT = 500e-6
  * A reply that was sent at monotonic time `s`, came at `r` and says `D` proves that the service's
  * clock less the monotonic one is between `D - r` and `D + 1 s - s`. Replies at different parts of
  * a second narrow that; with time it widens by the drift. A wall clock within those bounds is taken
- * as it is; for any other (10 minutes off, or set while we run) the nearest bound is.
+ * as it is; for any other (10 minutes off, or set while we run) the middle is.
  */
 export class ServiceClock {
   readonly #wall: () => number
@@ -65,9 +67,11 @@ export class ServiceClock {
     this.#widen(monotonic)
     const low = Math.max(this.#low, this.#high - MAX_CLOCK_ERROR_MS)
     const high = Math.min(this.#high, this.#low + MAX_CLOCK_ERROR_MS)
-    // Where too little is known yet the middle is as good as any.
-    if (low > high) return Math.floor(monotonic + (low + high) / 2)
-    return Math.floor(monotonic + Math.min(Math.max(own - monotonic, low), high))
+    const offset = own - monotonic
+    // A clock that is plainly wrong tells nothing: then the middle is the best guess.
+    const isWrong = offset < low - SLACK_MS || offset > high + SLACK_MS || low > high
+    if (isWrong) return Math.floor(monotonic + (this.#low + this.#high) / 2)
+    return Math.floor(monotonic + Math.min(Math.max(offset, low), high))
   }
 
   #widen(monotonic: number): void {

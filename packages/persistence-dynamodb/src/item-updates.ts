@@ -4,7 +4,14 @@ import { CallQueue } from '@sayiir/persistence-core/adapter'
 import { isThrottled } from './errors.ts'
 import { type InstanceItem, sizeOf } from './instance-item.ts'
 import type { ItemKey } from './keys.ts'
-import type { Attributes, Condition, Conditional, Service, Update } from './service.ts'
+import {
+  type Attributes,
+  type Condition,
+  type Conditional,
+  keyOf,
+  type Service,
+  type Update,
+} from './service.ts'
 
 /** Statements of a request at most: the service's limit. */
 const MAX_STATEMENTS = 25
@@ -54,36 +61,30 @@ export class ItemUpdates {
 
   async #send(calls: readonly Call[]): Promise<readonly Conditional[]> {
     const results = new Array<Conditional | null>(calls.length).fill(null)
-    // There is no statement for an item that may not be there yet.
-    const together = calls.flatMap((call, index) => (call.writes === null ? [] : [index]))
-    const apart =
-      together.length < MIN_STATEMENTS
-        ? [...calls.keys()]
-        : calls.flatMap((call, index) => (call.writes === null ? [index] : []))
-    await Promise.all([
-      ...apart.map(async (index) => {
-        const call = calls[index] as Call
-        results[index] = await this.#single(call).catch((error: unknown) => rejected(error))
-      }),
-      together.length < MIN_STATEMENTS ? undefined : this.#statements(calls, together, results),
-    ])
+    if (calls.length >= MIN_STATEMENTS) await this.#statements(calls, results)
+    else {
+      await Promise.all(
+        calls.map(async (call, index) => {
+          results[index] = await this.#single(call).catch(rejected)
+        }),
+      )
+    }
     return results.map((result) => {
       if (result === null) throw new BackendError('UNAVAILABLE', 'a reply is missing')
       return result
     })
   }
 
-  async #statements(
-    calls: readonly Call[],
-    indexes: readonly number[],
-    results: (Conditional | null)[],
-  ): Promise<void> {
-    const statements = indexes.map((index) => this.#statement(calls[index] as Call))
+  async #statements(calls: readonly Call[], results: (Conditional | null)[]): Promise<void> {
+    const statements = calls.map((call) => this.#statement(call))
     const replies = await this.#service.statements(statements)
     await Promise.all(
-      replies.map(async ({ code, message, found, repeated }, at) => {
-        const index = indexes[at] as number
-        if (code === null) results[index] = { written: true, found: null, repeated }
+      replies.map(async ({ code, message, found, repeated }, index) => {
+        if (code === 'DuplicateItem') {
+          // What is there is not told with this error.
+          const there = await this.#service.get((calls[index] as Call).key)
+          results[index] = { written: false, found: there, repeated }
+        } else if (code === null) results[index] = { written: true, found: null, repeated }
         else if (code === 'ConditionalCheckFailed') {
           results[index] = { written: false, found, repeated }
         } else if (isThrottled(code) || code === 'InternalServerError') {
@@ -103,15 +104,24 @@ export class ItemUpdates {
   }
 
   #statement({ key, update, writes }: Call): BatchStatementRequest {
+    const { tableName } = this.#service
+    if (writes === null) {
+      const item = { ...keyOf(key), ...update.set }
+      const names = Object.keys(item).map((name) => `'${name}':?`)
+      return {
+        Statement: `INSERT INTO "${tableName}" VALUE {${names.join(',')}}`,
+        Parameters: Object.values(item),
+      }
+    }
     const parameters: AttributeValue[] = []
     const sets = Object.entries(update.set).map(([name, value]) => {
       parameters.push(value)
       return `SET "${name}"=?`
     })
     const removes = update.remove.map((name) => `REMOVE "${name}"`)
-    parameters.push({ S: key.p }, { S: key.s }, { S: writes ?? '' })
+    parameters.push({ S: key.p }, { S: key.s }, { S: writes })
     return {
-      Statement: `UPDATE "${this.#service.tableName}" ${[...sets, ...removes].join(' ')} WHERE "p"=? AND "s"=? AND "w"=?`,
+      Statement: `UPDATE "${tableName}" ${[...sets, ...removes].join(' ')} WHERE "p"=? AND "s"=? AND "w"=?`,
       Parameters: parameters,
       ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
     }

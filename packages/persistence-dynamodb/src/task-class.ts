@@ -37,6 +37,8 @@ export class TaskClasses {
   readonly #known = new Map<string, TaskClass>()
   /** When this process last noted a class. */
   readonly #noted = new Map<string, number>()
+  /** Notes on their way. */
+  readonly #notes = new Map<string, Promise<void>>()
 
   constructor(service: Service, keys: Keys) {
     this.#service = service
@@ -46,24 +48,31 @@ export class TaskClasses {
   /** Makes sure that workers will look for tasks of these classes. */
   async ensure(classes: Iterable<TaskClass>): Promise<void> {
     const now = this.#service.clock.now()
-    const due = [...classes].filter(
-      ({ id }) => now - (this.#noted.get(id) ?? -Infinity) > NOTE_EVERY_MS,
+    const notes: Promise<void>[] = []
+    for (const one of classes) {
+      if (now - (this.#noted.get(one.id) ?? -Infinity) <= NOTE_EVERY_MS) continue
+      let note = this.#notes.get(one.id)
+      if (note === undefined) {
+        note = this.#note(one, now).finally(() => this.#notes.delete(one.id))
+        this.#notes.set(one.id, note)
+      }
+      notes.push(note)
+    }
+    await Promise.all(notes)
+  }
+
+  async #note(one: TaskClass, now: number): Promise<void> {
+    await this.#service.put(
+      { p: this.#keys.classes, s: one.id },
+      {
+        d: { S: one.definitionHash },
+        n: { N: String(one.priority) },
+        u: { N: String(now) },
+        ...(one.tags.length === 0 ? undefined : { t: { S: JSON.stringify(one.tags) } }),
+      },
     )
-    await Promise.all(
-      due.map(async (one) => {
-        await this.#service.put(
-          { p: this.#keys.classes, s: one.id },
-          {
-            d: { S: one.definitionHash },
-            n: { N: String(one.priority) },
-            u: { N: String(now) },
-            ...(one.tags.length === 0 ? undefined : { t: { S: JSON.stringify(one.tags) } }),
-          },
-        )
-        this.#known.set(one.id, one)
-        this.#noted.set(one.id, now)
-      }),
-    )
+    this.#known.set(one.id, one)
+    this.#noted.set(one.id, now)
   }
 
   /** Classes known so far that a worker with this filter serves. */
