@@ -6,3 +6,4 @@ export type {
 } from './options.ts'
 export { tableDefinition } from './schema.ts'
 export type { DynamoDBClientLike } from './service.ts'
+export { cloudFormationTemplate, terraformResource } from './templates.ts'

@@ -77,9 +77,6 @@ export function checkOptions(value: unknown): CheckedOptions {
   } = from
   const interval = checkTtl(pollIntervalMs, 'pollIntervalMs')
   const { maxPollIntervalMs = Math.max(interval, 1000) } = from
-  if (typeof tableName !== 'string' || !/^[A-Za-z0-9_.-]{3,255}$/.test(tableName)) {
-    throw new TypeError('tableName must be 3 to 255 letters, digits, _, - and .')
-  }
   if (typeof keyPrefix !== 'string' || !/^[A-Za-z0-9_.-]{1,64}$/.test(keyPrefix)) {
     throw new TypeError('keyPrefix must be 1 to 64 letters, digits, _, - and .')
   }
@@ -88,7 +85,7 @@ export function checkOptions(value: unknown): CheckedOptions {
   }
   return {
     ...checkBackendOptions(from),
-    tableName,
+    tableName: checkTableName(tableName),
     keyPrefix,
     createTable: checkFlag(createTable, 'createTable'),
     shards: checkInteger(shards, 'shards', 1, 256),
@@ -97,6 +94,12 @@ export function checkOptions(value: unknown): CheckedOptions {
     requestTimeoutMs: checkTtl(requestTimeoutMs, 'requestTimeoutMs'),
     onConsumedCapacity: onConsumedCapacity as CheckedOptions['onConsumedCapacity'],
   }
+}
+
+/** A name that the service takes for a table. Throws `TypeError`. */
+export function checkTableName(value: unknown): string {
+  if (typeof value === 'string' && /^[A-Za-z0-9_.-]{3,255}$/.test(value)) return value
+  throw new TypeError('tableName must be 3 to 255 letters, digits, _, - and .')
 }
 
 /** What `connect` takes beside {@link CheckedOptions}. Throws `TypeError`. */

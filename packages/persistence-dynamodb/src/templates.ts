@@ -1,0 +1,116 @@
+import { checkTableName } from './options.ts'
+
+/**
+ * The table as a CloudFormation template in YAML, for those who may not make tables at run time.
+ *
+ * @throws `TypeError` for what is no name of a table.
+ */
+export function cloudFormationTemplate(tableName: string = 'sayiir'): string {
+  return `AWSTemplateFormatVersion: "2010-09-09"
+Resources:
+  SayiirTable:
+    Type: AWS::DynamoDB::Table
+    DeletionPolicy: Retain
+    UpdateReplacePolicy: Retain
+    Properties:
+      TableName: ${checkTableName(tableName)}
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions:
+        - { AttributeName: p, AttributeType: S }
+        - { AttributeName: s, AttributeType: S }
+        - { AttributeName: rp, AttributeType: S }
+        - { AttributeName: rs, AttributeType: N }
+        - { AttributeName: dp, AttributeType: S }
+        - { AttributeName: ds, AttributeType: N }
+        - { AttributeName: lp, AttributeType: S }
+      KeySchema:
+        - { AttributeName: p, KeyType: HASH }
+        - { AttributeName: s, KeyType: RANGE }
+      GlobalSecondaryIndexes:
+        - IndexName: ready
+          KeySchema:
+            - { AttributeName: rp, KeyType: HASH }
+            - { AttributeName: rs, KeyType: RANGE }
+          Projection: { ProjectionType: KEYS_ONLY }
+        - IndexName: due
+          KeySchema:
+            - { AttributeName: dp, KeyType: HASH }
+            - { AttributeName: ds, KeyType: RANGE }
+          Projection: { ProjectionType: KEYS_ONLY }
+        - IndexName: list
+          KeySchema:
+            - { AttributeName: lp, KeyType: HASH }
+            - { AttributeName: p, KeyType: RANGE }
+          Projection: { ProjectionType: INCLUDE, NonKeyAttributes: [st, dh] }
+      TimeToLiveSpecification: { AttributeName: ttl, Enabled: true }
+`
+}
+
+/**
+ * The table as a Terraform resource.
+ *
+ * @throws `TypeError` for what is no name of a table.
+ */
+export function terraformResource(tableName: string = 'sayiir'): string {
+  return `resource "aws_dynamodb_table" "sayiir" {
+  name         = "${checkTableName(tableName)}"
+  billing_mode = "PAY_PER_REQUEST"
+  hash_key     = "p"
+  range_key    = "s"
+
+  attribute {
+    name = "p"
+    type = "S"
+  }
+  attribute {
+    name = "s"
+    type = "S"
+  }
+  attribute {
+    name = "rp"
+    type = "S"
+  }
+  attribute {
+    name = "rs"
+    type = "N"
+  }
+  attribute {
+    name = "dp"
+    type = "S"
+  }
+  attribute {
+    name = "ds"
+    type = "N"
+  }
+  attribute {
+    name = "lp"
+    type = "S"
+  }
+
+  global_secondary_index {
+    name            = "ready"
+    hash_key        = "rp"
+    range_key       = "rs"
+    projection_type = "KEYS_ONLY"
+  }
+  global_secondary_index {
+    name            = "due"
+    hash_key        = "dp"
+    range_key       = "ds"
+    projection_type = "KEYS_ONLY"
+  }
+  global_secondary_index {
+    name               = "list"
+    hash_key           = "lp"
+    range_key          = "p"
+    projection_type    = "INCLUDE"
+    non_key_attributes = ["st", "dh"]
+  }
+
+  ttl {
+    attribute_name = "ttl"
+    enabled        = true
+  }
+}
+`
+}
