@@ -17,6 +17,22 @@ const UNREACHABLE: ReadonlySet<string> = new Set([
   'MongoClientClosedError',
 ])
 
+/** Codes of Node's own, of a socket that the driver was just using: it hands some of them on as they are. */
+const SOCKET_CODES: ReadonlySet<unknown> = new Set([
+  'EPIPE',
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'ECONNABORTED',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ERR_SOCKET_CLOSED',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_WRITE_AFTER_END',
+])
+
 /** Labels of errors after which the same call may succeed. */
 const PASSING_LABELS: readonly string[] = [
   'RetryableWriteError',
@@ -92,6 +108,7 @@ export function isPassing(error: unknown): boolean {
   if (!isDriverError(error)) return false
   return (
     UNREACHABLE.has(error.name) ||
+    SOCKET_CODES.has(error.code) ||
     (typeof error.code === 'number' && BY_CODE.get(error.code)?.[0] === 'UNAVAILABLE') ||
     PASSING_LABELS.some((label) => error.hasErrorLabel?.(label) === true) ||
     // A server on PostgreSQL passes its errors on without a code of their own.
@@ -100,7 +117,10 @@ export function isPassing(error: unknown): boolean {
 }
 
 function isDriverError(error: unknown): error is DriverError {
-  return error instanceof Error && /^(Mongo|BSON|PoolCleared)/.test(error.name)
+  return (
+    error instanceof Error &&
+    (/^(Mongo|BSON|PoolCleared)/.test(error.name) || SOCKET_CODES.has((error as DriverError).code))
+  )
 }
 
 /** What the driver says, without what may be secret. */
