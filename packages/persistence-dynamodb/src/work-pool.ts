@@ -4,9 +4,9 @@ import type { Nudge } from './nudge.ts'
 import type { Candidate, Look, WorkFinder } from './work-finder.ts'
 
 /** Milliseconds that a candidate may wait for a worker of this process. */
-const FRESH_MS = 300
+const FRESH_MS = 500
 /** Candidates that a look brings at least, if there are so many: reading costs little beside claiming. */
-const MIN_LOOK = 40
+const MIN_LOOK = 100
 /** Candidates among which one is drawn at most, where other processes draw from the same. */
 const MAX_SPREAD = 256
 /** Filters that are remembered. */
