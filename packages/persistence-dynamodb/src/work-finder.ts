@@ -20,7 +20,8 @@ import type { TaskClass } from './task-class.ts'
 const MIN_PAGE = 25
 /** Keys of a page of an index at most. */
 const MAX_PAGE = 250
-/** Instances that are read at a time. */
+/** Instances that are read at a time: at least, and at most. */
+const MIN_READ = 4
 const READ_AT_ONCE = 100
 /** Instances that one look hands over to be taken care of. */
 const MAX_DUE = 100
@@ -180,7 +181,7 @@ export class WorkFinder {
       const missing = want - scan.count
       // Those to be looked at anyway come first: their rank is not known before.
       if (missing <= 0 && scan.hints[0]?.of !== null) return
-      const hints = scan.take(Math.min(Math.max(missing, MIN_PAGE), READ_AT_ONCE))
+      const hints = scan.take(Math.min(Math.max(missing, MIN_READ), READ_AT_ONCE))
       const keys = [...new Set(hints.map(({ instanceId }) => instanceId))].map((instanceId) =>
         this.#parts.keys.head(instanceId),
       )

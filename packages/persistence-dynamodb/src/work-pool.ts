@@ -5,8 +5,9 @@ import type { Candidate, Look, WorkFinder } from './work-finder.ts'
 
 /** Milliseconds that a candidate may wait for a worker of this process. */
 const FRESH_MS = 500
-/** Candidates that a look brings at least, if there are so many: reading costs little beside claiming. */
-const MIN_LOOK = 100
+/** Candidates that a look brings, if there are so many: more where the last ones were soon used up. */
+const MIN_LOOK = 8
+const MAX_LOOK = 100
 /** Candidates among which one is drawn at most, where other processes draw from the same. */
 const MAX_SPREAD = 256
 /** Filters that are remembered. */
@@ -20,6 +21,8 @@ interface Shelf {
   look: Promise<Look> | null
   /** Tasks that callers wait for. */
   wanted: number
+  /** Candidates that the next look is to bring. */
+  goal: number
 }
 
 /** How a worker stands with its shelf. */
@@ -49,7 +52,7 @@ export class WorkPool {
     const name = JSON.stringify([definitionHashes, tags])
     let shelf = this.#shelves.get(name)
     if (shelf === undefined) {
-      shelf = { candidates: [], foundAt: 0, look: null, wanted: 0 }
+      shelf = { candidates: [], foundAt: 0, look: null, wanted: 0, goal: MIN_LOOK }
       if (this.#shelves.size >= MAX_SHELVES) this.#shelves.clear()
       this.#shelves.set(name, shelf)
     }
@@ -66,7 +69,11 @@ export class WorkPool {
     if (this.#nudge.isDue(now)) {
       for (const one of this.#shelves.values()) one.candidates = []
     }
-    if (performance.now() - shelf.foundAt > FRESH_MS) shelf.candidates = []
+    if (shelf.candidates.length > 0 && performance.now() - shelf.foundAt > FRESH_MS) {
+      // Read in vain: half a unit each.
+      shelf.goal = Math.max(MIN_LOOK, Math.floor(shelf.goal / 2))
+      shelf.candidates = []
+    }
     const taken: Candidate[] = []
     for (let index = 0; taken.length < count && index < shelf.candidates.length; ) {
       const drawn = index + Math.floor(Math.random() * (1 + this.#spread))
@@ -89,7 +96,9 @@ export class WorkPool {
     shelf.wanted += want
     try {
       if (shelf.look === null) {
-        const goal = Math.max(Math.min(shelf.wanted + this.#spread, 1000), MIN_LOOK, want)
+        if (performance.now() - shelf.foundAt < FRESH_MS)
+          shelf.goal = Math.min(shelf.goal * 2, MAX_LOOK)
+        const goal = Math.max(Math.min(shelf.wanted + this.#spread, 1000), shelf.goal, want)
         shelf.look = this.#finder.look(request, goal).finally(() => {
           shelf.look = null
         })
