@@ -17,7 +17,8 @@ import { isEnded, type SnapshotHead } from '../snapshot.ts'
 import { STORED_ELSEWHERE } from '../stored-elsewhere.ts'
 import type { TaskClaimRef } from '../task-claim-store.ts'
 import { branchResults, mapBranches } from './branches.ts'
-import type { EntryChanges, InstanceWrite, OptimisticStore, StoredInstance } from './store.ts'
+import { entryChanges } from './entry-changes.ts'
+import type { InstanceWrite, OptimisticStore, StoredInstance } from './store.ts'
 
 /** Milliseconds by which the time of a change may be off from the store's clock. */
 const CLOCK_TOLERANCE_MS = 250
@@ -251,7 +252,7 @@ export class InstanceEdit {
       after,
       at: this.at,
       toleranceMs: CLOCK_TOLERANCE_MS,
-      entries: this.#entryChanges(),
+      entries: entryChanges(before?.entries ?? [], this.#entries, this.#added, this.#released),
       holds: purpose.holds ?? null,
       removedResults: before === null ? [] : this.#removedResults,
       results: Array.from(this.#results.values(), (result, index) => ({
@@ -272,26 +273,6 @@ export class InstanceEdit {
     const isSame =
       stored !== undefined && (stored === output || Buffer.compare(stored, output) === 0)
     return isSame ? { taskId, output: STORED_ELSEWHERE } : result
-  }
-
-  #entryChanges(): EntryChanges {
-    const stored = this.#before?.entries ?? []
-    const before = finder(stored)
-    const after = finder(this.#entries)
-    const added: DispatchEntry[] = []
-    const moved: DispatchEntry[] = []
-    for (const entry of this.#entries) {
-      const old = this.#added.has(entry.taskId) ? undefined : before(entry.taskId)
-      if (old === undefined) added.push(entry)
-      else if (!isSamePlace(old, entry)) moved.push(entry)
-    }
-    const isGone = (taskId: string): boolean => after(taskId) === undefined
-    return {
-      removed: stored.flatMap(({ taskId }) => (isGone(taskId) ? taskId : [])),
-      added,
-      moved,
-      released: [...this.#released].filter((taskId) => !isGone(taskId)),
-    }
   }
 
   #move(after: SnapshotHead, options: PlanOptions): void {
@@ -335,28 +316,6 @@ export class InstanceEdit {
     const outputs = await this.#reader.readOutputs(this.instanceId, [lastCompletedTaskId])
     return outputs?.get(lastCompletedTaskId) ?? nothing
   }
-}
-
-/** Finds entries by task: a fork has up to a thousand, anything else has one. */
-function finder(entries: readonly DispatchEntry[]): (taskId: string) => DispatchEntry | undefined {
-  if (entries.length <= 1)
-    return (taskId) => (entries[0]?.taskId === taskId ? entries[0] : undefined)
-  const byTask = new Map(entries.map((entry) => [entry.taskId, entry]))
-  return (taskId) => byTask.get(taskId)
-}
-
-/** Whether two entries have the same place in the queue; claims and deliveries aside. */
-function isSamePlace(a: DispatchEntry, b: DispatchEntry): boolean {
-  return (
-    a.availableSince === b.availableSince &&
-    a.priority === b.priority &&
-    a.attempt === b.attempt &&
-    a.inputTaskId === b.inputTaskId &&
-    a.lastFailedWorker === b.lastFailedWorker &&
-    a.timer === b.timer &&
-    a.tags.length === b.tags.length &&
-    a.tags.every((tag, index) => tag === b.tags[index])
-  )
 }
 
 /** An instance whose entry of a task was claimed. */
