@@ -25,6 +25,9 @@ import { Upkeep } from './upkeep.ts'
 import { Nudge, waitForWork } from './wakeup.ts'
 import { WriteQueue } from './write-queue.ts'
 
+/** Milliseconds that a commit may be under way: a claim that ends within them is not searched beside. */
+const CLAIM_MARGIN_MS = 2000
+
 /** What a `MongoBackend` stands on: the parts of it, put together. */
 export class MongoStore implements OptimisticStore {
   readonly #db: Database
@@ -104,9 +107,11 @@ export class MongoStore implements OptimisticStore {
     const id = this.#snapshots.newId()
     // The best of any instance does not depend on this write, so both go at once.
     const early =
-      claimNext !== null && claimNext.own === null && !this.#mayBeOwn(write)
+      claimNext !== null && claimNext.own === null && !this.#mayBeOwn(write) && holdsOn(write)
         ? this.#claimAhead(claimNext.request, id)
         : null
+    // What becomes of it is asked for after the write.
+    early?.catch(() => undefined)
     let written: Awaited<ReturnType<MongoSnapshotStore['write']>>
     try {
       written = await this.#snapshots.write(write, id)
@@ -225,4 +230,10 @@ export class MongoStore implements OptimisticStore {
 function ownEntry(instanceId: string, entry: EntryDoc): ClaimedEntry | null {
   const claim = toClaim(entry)
   return claim === null ? null : { instanceId, taskId: entry.t, claim, deliveries: entry.d }
+}
+
+/** Whether the claim that is committed under lives on for a while: one that expires would be there for the search beside it to take. */
+function holdsOn({ before, holds, at }: InstanceWrite): boolean {
+  const claim = before?.entries.find(({ taskId }) => taskId === holds?.taskId)?.claim
+  return claim != null && (claim.expiresAt === null || claim.expiresAt > at + CLAIM_MARGIN_MS)
 }
