@@ -1,6 +1,6 @@
 import type { TransactWriteItem } from '@aws-sdk/client-dynamodb'
 import { BackendError } from '@sayiir/persistence-core'
-import { isEnded, pause, quote } from '@sayiir/persistence-core/adapter'
+import { isEnded, pause, quote, Turns } from '@sayiir/persistence-core/adapter'
 import { type Bodies, nameOf, type Written } from './bodies.ts'
 import { indexKeys } from './index-keys.ts'
 import { addWrite, InstanceItem, type State, WRITE_NAME } from './instance-item.ts'
@@ -12,7 +12,6 @@ import { type Results, referenceOf } from './results.ts'
 import type { Attributes, Conditional, Service } from './service.ts'
 import { referencesOf, type StateCodec } from './state-codec.ts'
 import type { TaskClasses } from './task-class.ts'
-import { Turns } from './turns.ts'
 
 /** Compare-and-sets in a row that may fail before that is taken for a failure. */
 const MAX_TRIES = 200
