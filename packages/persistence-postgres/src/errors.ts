@@ -53,6 +53,11 @@ export function isRefusedForOthers(error: unknown): boolean {
   return code === '40001' || code === '40P01'
 }
 
+/** Whether a row was locked by somebody else for too long; then nothing was written. */
+export function isLockTimeout({ cause }: BackendError): boolean {
+  return (cause as Partial<DriverError> | undefined)?.code === '55P03'
+}
+
 /** A driver's error as a {@link BackendError}; any other error as it is. */
 export function toBackendError(error: unknown): unknown {
   if (BackendError.is(error) || !isDriverError(error)) return error

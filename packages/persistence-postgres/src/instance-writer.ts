@@ -3,6 +3,7 @@ import { CallQueue, type InstanceWrite, type WriteResult } from '@sayiir/persist
 import { changeInstances } from './change-batch.ts'
 import type { Client } from './client.ts'
 import { createInstances } from './create-batch.ts'
+import { isLockTimeout } from './errors.ts'
 import type { Routes } from './routes.ts'
 
 /** Instances that are made, or changed, in one statement at most. */
@@ -82,7 +83,10 @@ async function sendInOrder(writes: readonly InstanceWrite[], send: Send): Promis
   return outcomes
 }
 
-/** What is wrong with one write does not fail the others. */
+/**
+ * What is wrong with one write does not fail the others; neither does a row that somebody keeps
+ * locked for longer than the database's `lock_timeout`.
+ */
 async function sendApart(
   writes: readonly InstanceWrite[],
   send: Send,
@@ -91,7 +95,7 @@ async function sendApart(
     return await send(writes)
   } catch (failure) {
     if (writes.length === 1) return [{ failure }]
-    if (BackendError.is(failure, 'UNAVAILABLE')) throw failure
+    if (BackendError.is(failure, 'UNAVAILABLE') && !isLockTimeout(failure)) throw failure
   }
   const outcomes: Outcome[] = []
   for (const write of writes) outcomes.push(...(await sendApart([write], send)))

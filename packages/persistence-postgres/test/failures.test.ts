@@ -1,9 +1,8 @@
-import { BackendError } from '@sayiir/persistence-core'
 import { PostgresBackend } from '@sayiir/persistence-postgres'
 import { type Service, startProxy, startService } from '@sayiir/services'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { atTask, END, freshSchema, until } from './work.ts'
+import { atTask, codeOf, END, freshSchema, until } from './work.ts'
 
 let server: Service
 beforeAll(async () => {
@@ -12,19 +11,6 @@ beforeAll(async () => {
 afterAll(() => server?.stop())
 
 const SHORT = { callTimeoutMs: 1000, connectTimeoutMs: 1000, pollIntervalMs: 20 }
-
-/** The code of a call's error, within a bounded time. */
-async function codeOf(call: Promise<unknown>): Promise<string> {
-  const started = performance.now()
-  const error = await call.then(
-    () => null,
-    (reason: unknown) => reason,
-  )
-  expect(performance.now() - started).toBeLessThan(10_000)
-  if (!BackendError.is(error)) throw error ?? new Error('the call did not fail')
-  expect(error.message).not.toContain(new URL(server.url).password)
-  return error.code
-}
 
 function works(backend: PostgresBackend): Promise<boolean> {
   return backend.checkHealth().then(
@@ -105,19 +91,27 @@ test('D9: connections that the server ends, the one for wakeups too, are made an
 
 test('a server without a free connection is UNAVAILABLE; then all goes on', async () => {
   const schema = freshSchema()
-  const admin = postgres(server.url, { max: 1, onnotice: () => {} })
-  const [row] = await admin`SHOW max_connections`
   await using backend = await PostgresBackend.connect({ url: server.url, schema, ...SHORT })
   await backend.saveSnapshot(atTask('i'))
-  await admin.unsafe(`DO $$ BEGIN PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE application_name = 'sayiir'; END $$`)
-  const crowd = postgres(server.url, { max: Number(row!.max_connections), onnotice: () => {} })
-  const held = await Promise.allSettled(
-    Array.from({ length: Number(row!.max_connections) }, () => crowd`SELECT pg_sleep(3)`),
-  )
-  expect(held.some(({ status }) => status === 'rejected')).toBe(true)
-  await crowd.end({ timeout: 1 })
+  const admin = postgres(server.url, { max: 1, onnotice: () => {} })
+  const [row] = await admin`SHOW max_connections`
+  const most = Number(row?.max_connections)
+  const crowd = postgres(server.url, { max: 2 * most, onnotice: () => {} })
+  const takeAll = async () => {
+    const taken = Array.from({ length: most }, () =>
+      crowd`SELECT pg_sleep(600)`.catch((error: { code?: string }) => error.code),
+    )
+    expect(await Promise.race(taken)).toBe('53300')
+  }
+  await takeAll()
+  await admin`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = 'sayiir'`
+  await takeAll()
+  expect(await codeOf(backend.loadSnapshot('i'))).toBe('UNAVAILABLE')
+  await admin`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()`
   await until(() => works(backend))
-  await backend.loadSnapshot('i')
+  expect((await backend.loadSnapshot('i')).revision).toBe(1)
+  await crowd.end({ timeout: 0 })
   await admin.end()
 }, 60_000)

@@ -1,4 +1,10 @@
-import { createSnapshot, type TaskOutcome, type WorkflowSnapshot } from '@sayiir/persistence-core'
+import {
+  BackendError,
+  createSnapshot,
+  type TaskOutcome,
+  type WorkflowSnapshot,
+} from '@sayiir/persistence-core'
+import { expect } from 'vitest'
 
 let schemas = 0
 
@@ -24,4 +30,16 @@ export const END: TaskOutcome = {
 /** Waits until something holds. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 10))
+}
+
+/** The code of a call's error, which must come within a bounded time. */
+export async function codeOf(call: Promise<unknown>): Promise<string> {
+  const started = performance.now()
+  const error = await call.then(
+    () => null,
+    (reason: unknown) => reason,
+  )
+  expect(performance.now() - started).toBeLessThan(10_000)
+  if (!BackendError.is(error)) throw error ?? new Error('the call did not fail')
+  return error.code
 }
