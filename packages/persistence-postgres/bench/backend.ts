@@ -19,17 +19,30 @@ export function settle({ url, namespace }: Place): Promise<void> {
 
 /** Copies an instance's rows, which is faster than saving a million. */
 export async function clone({ url, namespace }: Place, id: string, count: number): Promise<void> {
-  const numbered = `generate_series(1, ${count}) AS n (i)`
-  await asAdmin(
-    url,
-    `INSERT INTO ${namespace}.instance SELECT (jsonb_populate_record(x, jsonb_build_object(
-        'key', nextval('${namespace}.counter'), 'id', x.id || '-' || to_char(n.i, 'FM0000000')))).*
-      FROM ${namespace}.instance x, ${numbered} WHERE x.id = '${id}'`,
-    `INSERT INTO ${namespace}.task SELECT (jsonb_populate_record(t, jsonb_build_object(
-        'instance_key', i.key, 'instance_id', i.id))).*
-      FROM ${namespace}.task t JOIN ${namespace}.instance i ON i.id LIKE '${id}-%'
-      WHERE t.instance_id = '${id}'`,
-  )
+  const sql = postgres(url, { max: 1, onnotice: () => {} })
+  /** As many rows like the one of a table that is of the instance, but for some columns. */
+  const copy = async (table: string, idColumn: string, changed: Record<string, string>) => {
+    const columns = await sql`SELECT column_name AS name FROM information_schema.columns
+      WHERE table_schema = ${namespace} AND table_name = ${table}`
+    const values = columns.map(({ name }) => changed[name] ?? `x.${name}`)
+    await sql.unsafe(`INSERT INTO ${namespace}.${table} (${columns.map(({ name }) => name)})
+      SELECT ${values} FROM ${namespace}.${table} x, generate_series(1, ${count}) AS n (n)
+      WHERE x.${idColumn} = '${id}'`)
+  }
+  try {
+    const numbered = `'${id}-' || to_char(n.n, 'FM0000000')`
+    const indexes = await sql`SELECT indexname AS name, indexdef AS definition FROM pg_indexes
+      WHERE schemaname = ${namespace} AND tablename = 'task'`
+    const [first] = await sql`SELECT last_value + 1 AS key FROM ${sql(namespace)}.counter`
+    for (const { name } of indexes) await sql.unsafe(`DROP INDEX ${namespace}.${name}`)
+    const keyed = `n.n + ${first?.key}`
+    await copy('instance', 'id', { key: keyed, id: numbered })
+    await copy('task', 'instance_id', { instance_key: keyed, instance_id: numbered })
+    await sql`SELECT setval(${`${namespace}.counter`}, ${String(Number(first?.key) + count)}::bigint)`
+    for (const { definition } of indexes) await sql.unsafe(definition)
+  } finally {
+    await sql.end()
+  }
 }
 
 async function asAdmin(url: string, ...statements: readonly string[]): Promise<void> {

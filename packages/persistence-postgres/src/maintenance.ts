@@ -19,18 +19,7 @@ const DELETE = 'SELECT {s}.delete_instances($1::text::text[], $2::text::bigint):
 
 const COUNTS = `SELECT status, sum(instances) FROM {s}.instance_count GROUP BY status`
 
-/** Of tasks that wait or are worked on; instances that have ended have none. */
-const TASKS = `SELECT
-    (SELECT count(*) FROM {s}.task WHERE queue_class > 2 AND queue_at <= n.now)
-      + (SELECT count(*) FROM {s}.task WHERE queue_class = 2 AND queue_at <= n.now
-        AND expires_at <= n.now AND available_since <= n.now),
-    (SELECT count(*) FROM {s}.task WHERE worker_id IS NOT NULL
-      AND (expires_at IS NULL OR expires_at > n.now)),
-    n.now - least(
-      (SELECT min(queue_at) FROM {s}.task WHERE queue_class > 2 AND queue_at <= n.now),
-      (SELECT min(available_since) FROM {s}.task WHERE queue_class = 2 AND queue_at <= n.now
-        AND expires_at <= n.now AND available_since <= n.now))
-  FROM (SELECT {s}.now_ms() AS now) AS n`
+const TASKS = 'SELECT available, claimed, oldest_age FROM {s}.task_stats()'
 
 /** Pruning and numbers. */
 export class Maintenance {

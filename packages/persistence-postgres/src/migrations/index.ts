@@ -1,6 +1,7 @@
 import { tables } from './0001-tables.ts'
 import { dispatch } from './0002-dispatch.ts'
 import { changes } from './0003-changes.ts'
+import { maintenance } from './0004-maintenance.ts'
 
 /** A step of the schema. */
 export interface Migration {
@@ -14,4 +15,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0001-tables', sql: tables },
   { name: '0002-dispatch', sql: dispatch },
   { name: '0003-changes', sql: changes },
+  { name: '0004-maintenance', sql: maintenance },
 ]

@@ -1,0 +1,41 @@
+import { PostgresBackend } from '@sayiir/persistence-postgres'
+import postgres from 'postgres'
+import { afterAll, expect, inject, test } from 'vitest'
+import { atTask, freshSchema } from './work.ts'
+
+const { url } = inject('postgres')
+const admin = postgres(url, { max: 1, onnotice: () => {} })
+afterAll(() => admin.end())
+
+/** As many tasks like the one that there is, but for when they are due. */
+async function multiply(schema: string, count: number, queueAt: string): Promise<void> {
+  const columns = await admin`SELECT column_name AS name FROM information_schema.columns
+    WHERE table_schema = ${schema} AND table_name = 'task'`
+  const changed: Record<string, string> = { instance_key: '-n.i', queue_at: queueAt }
+  await admin.unsafe(`INSERT INTO ${schema}.task (${columns.map(({ name }) => name)})
+    SELECT ${columns.map(({ name }) => changed[name] ?? `t.${name}`)}
+    FROM ${schema}.task t, generate_series(1, ${count}) AS n (i) WHERE t.instance_key > 0`)
+}
+
+test('M1: stats of a queue too large to be counted are about right', async () => {
+  const schema = freshSchema()
+  await using backend = await PostgresBackend.connect({ url, schema })
+  await backend.saveSnapshot(atTask('i'))
+  await multiply(schema, 60_000, '0')
+  await multiply(schema, 30_000, '253402300799999')
+  const { available, claimed, oldestAvailableAgeMs } = await backend.stats()
+  expect(available).toBeGreaterThan(48_000)
+  expect(available).toBeLessThan(72_000)
+  expect(claimed).toBe(0)
+  // Counted from the first entry of the queue, not from a sample.
+  expect(oldestAvailableAgeMs).toBeGreaterThan(1e12)
+})
+
+test('M1: stats of a queue that is as large as what is counted are exact', async () => {
+  const schema = freshSchema()
+  await using backend = await PostgresBackend.connect({ url, schema })
+  await backend.saveSnapshot(atTask('i'))
+  await multiply(schema, 9_000, '1')
+  await multiply(schema, 20_000, '253402300799999')
+  expect(await backend.stats()).toMatchObject({ available: 9_001, claimed: 0 })
+})
