@@ -1,3 +1,4 @@
+import { copyBytes } from '../check.ts'
 import { compareIds } from '../compare-ids.ts'
 import {
   applySignals,
@@ -49,9 +50,6 @@ export async function decideCommit(
     const own = await bestOwn(edit, workerId, filter, options.agingIntervalMs)
     next = { own, request: { filter, workerId, ttlMs, limit: 1 } }
   }
-  const outputs = new Map(
-    outcome.kind === 'completed' ? [[taskId, outcome.output] as const] : undefined,
-  )
   return {
     write: edit.toWrite({
       holds: { ...claim, token },
@@ -61,19 +59,10 @@ export async function decideCommit(
     reply: async (after, result) => {
       const claimed = result?.next ?? null
       if (result !== null && result.due.length > 0) await settle(session, result.due)
-      return {
-        revision,
-        status,
-        next:
-          claimed === null
-            ? null
-            : await toClaimedTask(
-                session,
-                claimed,
-                after,
-                claimed.instanceId === claim.instanceId ? outputs : undefined,
-              ),
-      }
+      if (claimed === null) return { revision, status, next: null }
+      const isOwn = claimed.instanceId === claim.instanceId && outcome.kind === 'completed'
+      const outputs = isOwn ? new Map([[taskId, copyBytes(outcome.output)]]) : undefined
+      return { revision, status, next: await toClaimedTask(session, claimed, after, outputs) }
     },
   }
 }

@@ -29,6 +29,8 @@ const ORDER_STEP: number = 2 ** 21
 /** Bytes up to which a branch's output is kept in the head as well: reading it apart costs more. */
 const INLINE_BRANCH_BYTES = 64
 
+const NO_TASKS: ReadonlySet<string> = new Set()
+
 /** What an edit reads beside the instance; what it reads is still so when the write lands. */
 export type EditReader = Pick<OptimisticStore, 'readOutputs' | 'readEvent'>
 
@@ -50,12 +52,12 @@ export class InstanceEdit {
   #signals: PendingSignals
   #entries: readonly DispatchEntry[]
   /** Of these, those that start anew. */
-  readonly #added = new Set<string>()
-  readonly #released = new Set<string>()
+  #added: ReadonlySet<string> = NO_TASKS
+  #released: ReadonlySet<string> = NO_TASKS
   /** Outputs to store, in order. */
   readonly #results = new Map<string, TaskResult>()
-  /** Outputs that are known to be stored once this is written. */
-  readonly #outputs = new Map<string, TaskResult>()
+  /** Outputs that are stored and stay. */
+  #stored: ReadonlyMap<string, TaskResult> | null = null
   #removedResults: readonly string[] | 'all' = []
   #queuedEvents: number
   #takenEvent: string | null = null
@@ -169,7 +171,6 @@ export class InstanceEdit {
   putResult(result: TaskResult): void {
     this.#results.delete(result.taskId)
     this.#results.set(result.taskId, result)
-    this.#outputs.set(result.taskId, result)
   }
 
   /** Takes results away. */
@@ -177,9 +178,9 @@ export class InstanceEdit {
     this.#removedResults = removed
   }
 
-  /** Tells of an output that is stored, so that a branch with the same one need not keep it too. */
-  noteStored(result: TaskResult): void {
-    this.#outputs.set(result.taskId, result)
+  /** Tells of all outputs that are stored once this is written, so that a branch with the same one need not keep it too. */
+  noteStored(results: ReadonlyMap<string, TaskResult>): void {
+    this.#stored = results
   }
 
   /** An output that this edit stores. */
@@ -226,7 +227,7 @@ export class InstanceEdit {
     const entry = this.entryOf(taskId)
     if (entry === undefined) return
     this.#entries = this.#entries.map((one) => (one === entry ? { ...one, claim: null } : one))
-    if (!this.#added.has(taskId)) this.#released.add(taskId)
+    if (!this.#added.has(taskId)) this.#released = union(this.#released, new Set([taskId]))
     this.#changed = true
   }
 
@@ -269,7 +270,7 @@ export class InstanceEdit {
   #asStored(result: TaskResult): TaskResult {
     const { taskId, output } = result
     if (output === STORED_ELSEWHERE || output.byteLength <= INLINE_BRANCH_BYTES) return result
-    const stored = this.#outputs.get(taskId)?.output
+    const stored = (this.#results.get(taskId) ?? this.#stored?.get(taskId))?.output
     const isSame =
       stored !== undefined && (stored === output || Buffer.compare(stored, output) === 0)
     return isSame ? { taskId, output: STORED_ELSEWHERE } : result
@@ -277,15 +278,15 @@ export class InstanceEdit {
 
   #move(after: SnapshotHead, options: PlanOptions): void {
     const before = this.#before === null ? null : { snapshot: this.head, entries: this.#entries }
-    const kept = new Set<string>()
-    for (const entry of this.#entries) {
-      if (before !== null && keepsEntry(entry, after, options)) kept.add(entry.taskId)
-    }
+    const stored = this.#entries
     this.#entries = planDispatch(before, after, this.at, options)
-    for (const { taskId } of this.#entries) {
-      if (!kept.has(taskId)) this.#added.add(taskId)
-      else if (options.retried === taskId && !this.#added.has(taskId)) this.#released.add(taskId)
-    }
+    const staying = before === null ? [] : stored.filter((one) => keepsEntry(one, after, options))
+    const kept = tasksOf(staying)
+    const fresh = this.#entries.filter(({ taskId }) => !kept.has(taskId))
+    this.#added = union(this.#added, tasksOf(fresh))
+    const { retried } = options
+    if (retried !== undefined && !this.#added.has(retried))
+      this.#released = union(this.#released, new Set([retried]))
     this.head = after
     this.#changed = true
   }
@@ -316,6 +317,15 @@ export class InstanceEdit {
     const outputs = await this.#reader.readOutputs(this.instanceId, [lastCompletedTaskId])
     return outputs?.get(lastCompletedTaskId) ?? nothing
   }
+}
+
+function tasksOf(entries: readonly DispatchEntry[]): ReadonlySet<string> {
+  return entries.length === 0 ? NO_TASKS : new Set(entries.map(({ taskId }) => taskId))
+}
+
+function union(a: ReadonlySet<string>, b: ReadonlySet<string>): ReadonlySet<string> {
+  if (a.size === 0) return b
+  return b.size === 0 ? a : new Set([...a, ...b])
 }
 
 /** An instance whose entry of a task was claimed. */

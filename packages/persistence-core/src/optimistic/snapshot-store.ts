@@ -133,7 +133,7 @@ async function save(
   const { removed, put } = session.known.plan(before, [...completedTasks.values()])
   edit.removeResults(removed)
   for (const result of put) edit.putResult(result)
-  for (const result of completedTasks.values()) edit.noteStored(result)
+  edit.noteStored(completedTasks)
   const event = await edit.change({
     ...toHead(snapshot),
     revision: edit.head.revision,
