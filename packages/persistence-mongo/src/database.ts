@@ -48,6 +48,9 @@ export interface InstanceUpdate {
   }
 }
 
+/** Milliseconds by which a reply may be older than the clock that is carried on. */
+const SET_BACK_MS = 100
+
 /** The collections of one backend, and its way to call the server. */
 export class Database {
   readonly db: Db
@@ -104,12 +107,15 @@ export class Database {
   /**
    * Updates of several instances in one round trip, each on its own. They lock the instances in one
    * order: a server that keeps its locks until all are done would else see deadlocks.
+   *
+   * @returns how many found their instance as they want it.
    */
-  async inOrder(operations: readonly InstanceUpdate[]): Promise<void> {
+  async inOrder(operations: readonly InstanceUpdate[]): Promise<number> {
     const ordered = operations.toSorted((a, b) =>
       compareIds(a.updateOne.filter._id, b.updateOne.filter._id),
     )
-    await this.instances.bulkWrite(ordered, { ordered: false })
+    const { matchedCount } = await this.instances.bulkWrite(ordered, { ordered: false })
+    return matchedCount
   }
 
   /** Runs what nobody waits for; a failure leaves it to be done another time. */
@@ -130,7 +136,10 @@ export class Database {
     const [row] = await this.again(() =>
       this.db.aggregate([{ $documents: [{}] }, { $project: { now: '$$NOW' } }]).toArray(),
     )
-    return this.saw(row?.now)
+    const now = this.saw(row?.now)
+    // What was observed before the server's clock was set back.
+    if (this.clock.now() - now > SET_BACK_MS) this.clock.reset(now)
+    return now
   }
 
   /** Takes the server's time from a reply. */

@@ -116,6 +116,22 @@ export function isPassing(error: unknown): boolean {
   )
 }
 
+/** What a `bulkWrite` failed in, one by one, and what the others came to; no errors: it failed as a whole. */
+export interface BulkError {
+  readonly writeErrors: readonly {
+    readonly index: number
+    readonly code: number
+    readonly errmsg?: string
+  }[]
+  readonly result?: { readonly matchedCount: number; readonly insertedCount: number }
+}
+
+export function bulkError(error: unknown): BulkError {
+  const { writeErrors, result } = error as Partial<BulkError>
+  if (!Array.isArray(writeErrors) || result === undefined) return { writeErrors: [] }
+  return { writeErrors: writeErrors as BulkError['writeErrors'], result }
+}
+
 function isDriverError(error: unknown): error is DriverError {
   return (
     error instanceof Error &&

@@ -1,5 +1,5 @@
 import type { Document } from 'mongodb'
-import { type EntryDoc, FOREVER, type SlotDoc } from './records.ts'
+import { type EntryDoc, FOREVER, MAX_EXPIRY, type SlotDoc } from './records.ts'
 
 /** The server's clock in a pipeline, epoch milliseconds: the same throughout one command. */
 export const NOW: Document = { $toLong: '$$NOW' }
@@ -12,6 +12,42 @@ export const NEXT_TOKEN: Document = {
   $max: [{ $add: ['$tk', 1] }, { $multiply: [NOW, 1000] }],
 }
 
+/**
+ * The token of a claim whose time is known here, after one that is known: as {@link NEXT_TOKEN},
+ * where the document has had no greater one.
+ */
+export function nextToken(last: number, at: number): number {
+  return Math.max(last + 1, at * 1000)
+}
+
+/** What counts the changes of a document that a claim must know of, one more. */
+export const NEXT_CHANGE: Document = { $add: ['$y', 1] }
+
+/** What the error begins with by which the server refuses a change whose time is off. */
+const LATE = 'sayiir: late'
+
+/**
+ * A stage that sets fields where a time is about the server's. Otherwise it fails: a stage that
+ * changed nothing would count as a change on some servers. Filters could not compare with the
+ * server's clock on all of them.
+ */
+export function setInTime(
+  sets: Readonly<Record<string, unknown>>,
+  at: number,
+  toleranceMs: number,
+): Document {
+  const isInTime = { $lte: [{ $abs: { $subtract: [NOW, at] } }, toleranceMs] }
+  // Not a constant, which would be worked out before it is known whether it is needed.
+  const fail = { $toInt: { $concat: [LATE, '$g'] } }
+  return { $replaceWith: { $cond: [isInTime, { $mergeObjects: ['$$ROOT', sets] }, fail] } }
+}
+
+/** Whether an error is the one of {@link setInTime}. */
+export function isLate(error: unknown): boolean {
+  const { message, errmsg } = error as { message?: unknown; errmsg?: unknown }
+  return String(message ?? errmsg).includes(LATE)
+}
+
 /** A value that is data, whatever it looks like: a text may begin with `$`. */
 export function literal(value: unknown): Document {
   return { $literal: value }
@@ -21,8 +57,6 @@ export function literal(value: unknown): Document {
 export function expiry(from: Document, ms: number | null): Document | number {
   return ms === null ? FOREVER : { $min: [{ $add: [from, ms] }, MAX_EXPIRY] }
 }
-/** The last instant that a claim can expire at, short of never. */
-const MAX_EXPIRY = 253_402_300_799_999
 
 /** What a claim puts into an entry `$$v`, its token being the document's `tk`. */
 export function claimFields(

@@ -5,7 +5,7 @@ import type { InstanceDoc } from './records.ts'
 /** Priorities: 1 to 5. */
 const PRIORITIES = [1, 2, 3, 4, 5] as const
 /** Candidates that a window is to hold, at least. */
-const WINDOW = 64
+const WINDOW = 128
 /** Steps to find out how wide a window must be, at most. */
 const MAX_STEPS = 40
 
@@ -68,7 +68,7 @@ export class ReadyQueue {
   ): Promise<readonly T[]> {
     if (this.#isOrdered || query.own) return search(Number.MAX_SAFE_INTEGER)
     const key = JSON.stringify(query.routes)
-    const size = Math.max(WINDOW, 2 * wanted)
+    const size = Math.max(WINDOW, 4 * wanted)
     let window = this.#windows.get(key)
     const isFresh = window === undefined || window.left < wanted
     if (window === undefined || isFresh) window = await this.#measure(key, query, size)
@@ -81,21 +81,18 @@ export class ReadyQueue {
 
   /** Finds a bound below which there are about so many, or all there are. */
   async #measure(key: string, query: ReadyQuery, size: number) {
-    const bounds = await Promise.all(
-      PRIORITIES.map((priority) => this.#boundOf(query, priority, size)),
-    )
-    const window = { bound: Math.min(...bounds), left: size }
+    const window = await this.#boundOf(query, size)
     if (this.#windows.size >= 64) this.#windows.clear()
     this.#windows.set(key, window)
     return window
   }
 
-  async #boundOf(query: ReadyQuery, priority: number, size: number): Promise<number> {
+  async #boundOf(query: ReadyQuery, size: number): Promise<{ bound: number; left: number }> {
     let bound: number = Number.MAX_SAFE_INTEGER
     for (let steps = 0; steps < MAX_STEPS; steps += 1) {
       const docs = await this.#db.again(() =>
         this.#db.instances
-          .find(this.#range(query, priority, bound), {
+          .find(this.filter(query, bound), {
             projection: { _id: 0, 'q.k': 1 },
             batchSize: size + 1,
           })
@@ -103,14 +100,14 @@ export class ReadyQueue {
           .toArray(),
       )
       const ranks = docs.map(({ q }) => q?.k ?? 0)
-      if (ranks.length <= size) return bound
+      if (ranks.length <= size) return { bound, left: ranks.length }
       const isInOrder = ranks.every((rank, index) => rank >= (ranks[index - 1] ?? 0))
-      // As they come out of an index; else some of all, and half of those are below their middle.
+      // As they were stored, as a rule; else some of all, and half of those are below their middle.
       const sorted = ranks.toSorted((a, b) => a - b)
       const next = sorted[isInOrder ? size : size >> 1] ?? bound
-      if (isInOrder || next >= bound) return next
+      if (isInOrder || next >= bound) return { bound: next, left: size }
       bound = next
     }
-    return bound
+    return { bound, left: size }
   }
 }

@@ -19,6 +19,9 @@ export const FORM = 1
 /** The expiry of a claim that never expires: later than any time, and still a safe integer. */
 export const FOREVER = 9_000_000_000_000_000
 
+/** The last instant that a claim can expire at, short of never. */
+export const MAX_EXPIRY = 253_402_300_799_999
+
 /** A payload: in place, or in chunks of its own. */
 export type PayloadDoc = Binary | BlobDoc
 
@@ -122,6 +125,8 @@ export interface InstanceDoc {
   readonly n: number
   /** The ids of the last writes, the newest at the end. */
   readonly w: readonly string[]
+  /** Counts writes, and what happens to claims: who knows it knows all that a claim needs. */
+  readonly y: number
   readonly s: InstanceStatus
   readonly d: string
   readonly r: number
@@ -225,6 +230,23 @@ function toEntry(doc: EntryDoc): DispatchEntry {
     timer: doc.m,
     claim: toClaim(doc),
   }
+}
+
+/** An entry, claimed at a time that is known here. */
+export function entryClaim(
+  entry: EntryDoc,
+  workerId: string,
+  token: number,
+  at: number,
+  ttlMs: number | null,
+  batch: string,
+): EntryDoc {
+  const x = ttlMs === null ? FOREVER : Math.min(at + ttlMs, MAX_EXPIRY)
+  return { ...entry, w: workerId, k: token, c: at, x, b: batch, d: entry.d + 1 }
+}
+
+export function hasSignal({ cancel, pause }: PendingSignals): boolean {
+  return cancel !== null || pause !== null
 }
 
 export function toClaim({ w, k, c, x }: EntryDoc): HeldClaim | null {

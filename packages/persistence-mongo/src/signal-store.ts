@@ -1,7 +1,8 @@
 import type { Document } from 'mongodb'
 import type { Database } from './database.ts'
+import { withoutFirst } from './event-update.ts'
+import { NEXT_CHANGE } from './expressions.ts'
 import { Gone, type Payloads } from './payloads.ts'
-import { withoutFirst } from './write-plan.ts'
 
 /** Events that wait in an instance's document. */
 export class MongoSignalStore {
@@ -41,6 +42,7 @@ export class MongoSignalStore {
           ev: withoutFirst(signalName),
           qe: { $subtract: ['$qe', 1] },
           n: { $add: ['$n', 1] },
+          y: NEXT_CHANGE,
         },
       },
     ]

@@ -8,10 +8,11 @@ import type {
 } from '@sayiir/persistence-core/adapter'
 import type { Document } from 'mongodb'
 import type { Database } from './database.ts'
+import { eventKey } from './event-update.ts'
 import { commitId, partsOf, resultId, resultsOf, taskOf } from './part-ids.ts'
 import { Gone, INLINE_BYTES, type Packed, type Payloads } from './payloads.ts'
 import { type CommitDoc, type InstanceDoc, type PayloadDoc, toStored } from './records.ts'
-import { eventKey, planWrite, type WritePayloads } from './write-plan.ts'
+import { planWrite, type WritePayloads } from './write-plan.ts'
 import type { WriteQueue, Written } from './write-queue.ts'
 
 /** Tries of a read that needs several documents, each of which may change in between. */
@@ -228,9 +229,15 @@ export class MongoSnapshotStore {
       // A document that is inserted can not ask the server for its time.
       const isLate =
         write.before === null && Math.abs(this.#db.clock.now() - write.at) > write.toleranceMs
-      written = isLate
-        ? null
-        : await this.#queue.write(planWrite(write, id, payloads, this.#agingIntervalMs))
+      if (!isLate) {
+        const plan = (isExact: boolean) =>
+          planWrite(write, id, payloads, this.#agingIntervalMs, isExact)
+        const first = plan(false)
+        written = await this.#queue.write(first)
+        // It may be for the token only.
+        if (written === null && first.known?.own != null)
+          written = await this.#queue.write(plan(true))
+      }
       isKnown = true
     } finally {
       if (written !== null) this.#payloads.settle(packed)

@@ -68,7 +68,14 @@ export class MongoStore implements OptimisticStore {
     this.#signals = new MongoSignalStore(db, payloads)
     this.#maintenance = new MongoMaintenance(db, this.#snapshots)
     const ready = new ReadyQueue(db, agingIntervalMs, isOrdered)
-    this.#dispatch = new Dispatch(db, this.#snapshots, this.#upkeep, this.#routes, ready)
+    this.#dispatch = new Dispatch(
+      db,
+      this.#snapshots,
+      this.#upkeep,
+      this.#routes,
+      ready,
+      this.#tails,
+    )
   }
 
   now(): Promise<number> {
@@ -123,13 +130,17 @@ export class MongoStore implements OptimisticStore {
       if (early !== null) await this.#giveBack((await early).next)
       return { written: false, now: await this.#db.now() }
     }
-    const { now, tail, care, own } = written
+    const { now, care, own } = written
     this.#upkeep.note(care)
     for (const { lastFailedWorker } of write.entries.moved)
       if (lastFailedWorker !== null) this.#dispatch.failed(lastFailedWorker)
     for (const { lastFailedWorker } of write.entries.added)
       if (lastFailedWorker !== null) this.#dispatch.failed(lastFailedWorker)
-    await this.#tails.grew(instanceId, after.generation, tail)
+    await this.#tails.grew(instanceId, after.generation, {
+      before: write.before?.version ?? 0,
+      after: after.version,
+      added: write.results.length,
+    })
     if (isOpen(after) && after.entries.length > 0) this.#nudge.now()
     if (claimNext === null) return { written: true, now, next: null, due: [] }
     if (own !== null) return { written: true, now, next: ownEntry(instanceId, own), due: [] }

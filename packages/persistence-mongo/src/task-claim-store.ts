@@ -14,6 +14,7 @@ import {
   DERIVE,
   expiry,
   literal,
+  NEXT_CHANGE,
   NEXT_TOKEN,
   NOW,
 } from './expressions.ts'
@@ -31,7 +32,13 @@ export function claimStages(
   const claimed = { $filter: { input: '$e', as: 'v', cond: condition } }
   const stays = { $not: [{ $in: ['$$v.t', { $map: { input: claimed, as: 'c', in: '$$c.t' } }] }] }
   return [
-    { $set: { tk: NEXT_TOKEN, cm: { $filter: { input: '$cm', as: 'v', cond: stays } } } },
+    {
+      $set: {
+        tk: NEXT_TOKEN,
+        y: NEXT_CHANGE,
+        cm: { $filter: { input: '$cm', as: 'v', cond: stays } },
+      },
+    },
     { $set: { e: changeEntries(condition, claimFields(workerId, ttlMs, batch)) } },
     ...DERIVE,
   ]
@@ -137,7 +144,7 @@ export class MongoTaskClaimStore {
     }
     const isIts = { $eq: ['$$v.t', literal(taskId)] }
     const fields = change.kind === 'release' ? { w: null, x: 0, b: null } : { x: prolonged(change) }
-    const update = [{ $set: { e: changeEntries(isIts, fields) } }, ...DERIVE]
+    const update = [{ $set: { e: changeEntries(isIts, fields), y: NEXT_CHANGE } }, ...DERIVE]
     const send = () =>
       this.#db.instances.findOneAndUpdate(filter, update, {
         returnDocument: 'after',
@@ -158,7 +165,7 @@ export class MongoTaskClaimStore {
     await this.#db.run(() =>
       this.#db.instances.updateOne(
         { _id: instanceId, e: { $elemMatch: { t: taskId, k: token, x: { $gt: 0 } } } } as Document,
-        [{ $set: { e: changeEntries(isIts, fields) } }, ...DERIVE],
+        [{ $set: { e: changeEntries(isIts, fields), y: NEXT_CHANGE } }, ...DERIVE],
       ),
     )
   }

@@ -9,6 +9,8 @@ const LIMIT = 100
 const MAX_LOOKS = 10
 /** Milliseconds for which a look stands: what other processes cause is seen that late at most, where there is other work. */
 const STANDS_MS = 50
+/** Milliseconds for which the server's clock is carried on without asking. */
+const CLOCK_STANDS_MS = 1000
 /** Times that this process knows of are rounded up to this many milliseconds. */
 const GRAIN_MS = 2
 
@@ -25,6 +27,7 @@ export class Upkeep {
   readonly #known = new Heap<number>((a, b) => a - b)
   readonly #times = new Set<number>()
   #lookedAt = Number.NEGATIVE_INFINITY
+  #askedAt = Number.NEGATIVE_INFINITY
 
   /** @param sweep Ends a deletion that was interrupted. */
   constructor(db: Database, sweep: (marker: MarkerDoc) => void) {
@@ -56,7 +59,11 @@ export class Upkeep {
   async look(
     isExact: boolean,
   ): Promise<{ readonly due: readonly string[]; readonly putBack: number }> {
-    if (isExact || !this.#db.clock.isKnown) await this.#db.now()
+    const isStale = performance.now() - this.#askedAt > CLOCK_STANDS_MS
+    if (isExact || isStale || !this.#db.clock.isKnown) {
+      this.#askedAt = performance.now()
+      await this.#db.now()
+    }
     const due = new Set<string>()
     let putBack = 0
     for (let looks = 0; looks < MAX_LOOKS; looks += 1) {

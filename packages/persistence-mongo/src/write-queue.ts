@@ -2,17 +2,16 @@ import { BackendError } from '@sayiir/persistence-core'
 import { CallQueue, compareIds, quote } from '@sayiir/persistence-core/adapter'
 import type { AnyBulkWriteOperation, Document } from 'mongodb'
 import type { Database } from './database.ts'
-import { DUPLICATE_KEY, isPassing, toBackendError } from './errors.ts'
+import { bulkError, DUPLICATE_KEY, isPassing, toBackendError } from './errors.ts'
+import { isLate } from './expressions.ts'
 import { partsOf } from './part-ids.ts'
 import type { EntryDoc, InstanceDoc, MarkerDoc } from './records.ts'
 import { REMEMBERED_WRITES, type WritePlan } from './write-plan.ts'
 
 /** What a document tells after a write. */
 export interface Written {
-  /** The server's clock. */
+  /** The server's clock, about. */
   readonly now: number
-  /** Outputs and commits in its tail. */
-  readonly tail: number
   /** When it needs care. */
   readonly care: number | null
   /** The entry of the task that was claimed in the same step. */
@@ -25,19 +24,18 @@ const READ_BACK = {
   n: 1,
   w: 1,
   u: 1,
-  tail: { $add: [{ $size: '$l' }, { $size: '$cm' }] },
   now: '$$NOW',
 } as const
 
 type ReadBack = Pick<InstanceDoc, '_id' | 'g' | 'n' | 'w' | 'u'> & {
   readonly e?: InstanceDoc['e']
-  readonly tail: number
   readonly now: Date
 }
 
 /**
- * Sends writes: a lone one as one `findOneAndUpdate`, those that are in flight together as one
- * `bulkWrite` and one read that tells which of them landed (rule D10).
+ * Sends writes: a lone one as one update, those that are in flight together as one `bulkWrite`
+ * (rule D10). Where as many landed as were sent, and what they left is known here, that is all;
+ * otherwise one read tells which of them landed.
  *
  * Every write has an id, which the document remembers, so one that is sent again after a lost reply
  * is recognised (rule S7), whether or not the server numbers its writes.
@@ -94,20 +92,49 @@ export class WriteQueue {
           ? { updateOne: { filter, update: [...update] } }
           : { insertOne: { document: insert } },
     )
-    let duplicates: readonly number[] = []
+    let landed = 0
+    const failed = new Map<number, unknown>()
     try {
-      await this.#db.raw(() => this.#db.instances.bulkWrite(operations, { ordered: false }))
+      const { matchedCount, insertedCount } = await this.#db.raw(() =>
+        this.#db.instances.bulkWrite(operations, { ordered: false }),
+      )
+      landed = matchedCount + insertedCount
     } catch (error) {
-      const failed = writeErrors(error)
-      if (failed === null || failed.some(({ code }) => code !== DUPLICATE_KEY)) {
+      const { result, writeErrors } = bulkError(error)
+      for (const one of writeErrors) failed.set(one.index, one)
+      if (
+        writeErrors.length === 0 ||
+        writeErrors.some((one) => !isDuplicate(one) && !isLate(one))
+      ) {
         // Whatever it was, it may concern only some of them.
         const resend = plans.map(async (plan) =>
           results.set(plan, await settled(this.#again(plan))),
         )
         return void (await Promise.all(resend))
       }
-      duplicates = failed.map(({ index }) => index)
+      landed = (result?.matchedCount ?? 0) + (result?.insertedCount ?? 0)
     }
+    const isSure = landed === plans.length - failed.size
+    const unsure: WritePlan[] = []
+    const occupied: WritePlan[] = []
+    for (const [index, plan] of plans.entries()) {
+      const error = failed.get(index)
+      if (error !== undefined) {
+        results.set(plan, null)
+        if (isDuplicate(error)) occupied.push(plan)
+      } else if (isSure && plan.known !== null) {
+        results.set(plan, { now: this.#db.clock.now(), ...plan.known })
+      } else unsure.push(plan)
+    }
+    for (const plan of occupied) results.set(plan, await settled(this.#occupied(plan)))
+    if (unsure.length > 0) await this.#look(unsure, results)
+  }
+
+  /** Reads what became of writes. */
+  async #look(
+    plans: readonly WritePlan[],
+    results: Map<WritePlan, Written | null | Error>,
+  ): Promise<void> {
     const ids = plans.map(({ write }) => write.instanceId)
     const docs = await this.#db.again(() =>
       this.#db.instances
@@ -115,14 +142,7 @@ export class WriteQueue {
         .toArray(),
     )
     const byId = new Map(docs.map((doc) => [doc._id, doc]))
-    for (const [index, plan] of plans.entries()) {
-      const doc = byId.get(plan.write.instanceId)
-      if (duplicates.includes(index)) {
-        results.set(plan, await settled(this.#occupied(plan)))
-      } else {
-        results.set(plan, await settled(Promise.resolve(this.#answer(plan, doc))))
-      }
-    }
+    for (const plan of plans) results.set(plan, this.#answer(plan, byId.get(plan.write.instanceId)))
   }
 
   async #one(plan: WritePlan): Promise<Written | null> {
@@ -146,8 +166,23 @@ export class WriteQueue {
   }
 
   async #once(plan: WritePlan): Promise<Written | null> {
-    const { insert, filter, update, own } = plan
-    if (insert === null) {
+    const { insert, filter, update, own, known } = plan
+    if (insert !== null) {
+      try {
+        await this.#db.raw(() => this.#db.instances.insertOne(insert))
+      } catch (error) {
+        if (isDuplicate(error)) return this.#occupied(plan)
+        throw error
+      }
+      return { now: this.#db.clock.now(), care: insert.u, own: null }
+    }
+    try {
+      if (known !== null) {
+        const { matchedCount } = await this.#db.raw(() =>
+          this.#db.instances.updateOne(filter, [...update]),
+        )
+        return matchedCount === 0 ? null : { now: this.#db.clock.now(), ...known }
+      }
       const doc = await this.#db.raw(() =>
         this.#db.instances.findOneAndUpdate(filter, [...update], {
           returnDocument: 'after',
@@ -155,15 +190,10 @@ export class WriteQueue {
         }),
       )
       return this.#answer(plan, doc as unknown as ReadBack | null)
-    }
-    try {
-      await this.#db.raw(() => this.#db.instances.insertOne(insert))
     } catch (error) {
-      if ((error as { code?: unknown }).code === DUPLICATE_KEY) return this.#occupied(plan)
+      if (isLate(error)) return null
       throw error
     }
-    const { l, cm, u } = insert
-    return { now: this.#db.clock.now(), tail: l.length + cm.length, care: u, own: null }
   }
 
   /** What a document tells of a write that was sent once. */
@@ -173,7 +203,7 @@ export class WriteQueue {
       return null
     }
     const own = doc.e?.find(({ t, b }) => t === plan.own && b === plan.id) ?? null
-    return { now: this.#db.saw(doc.now), tail: doc.tail, care: doc.u, own }
+    return { now: this.#db.saw(doc.now), care: doc.u, own }
   }
 
   async #landedBefore(plan: WritePlan): Promise<Written | null> {
@@ -204,7 +234,7 @@ export class WriteQueue {
       | MarkerDoc
       | null
     if (there === null) return this.#one(plan)
-    const written = { now: this.#db.clock.now(), tail: insert.l.length, care: insert.u, own: null }
+    const written = { now: this.#db.clock.now(), care: insert.u, own: null }
     if ('g' in there) return there.w.includes(id) ? written : null
     if (there.sw !== null) {
       const { from, to } = partsOf(there.sw)
@@ -232,15 +262,8 @@ async function settled(work: Promise<Written | null>): Promise<Written | null | 
   }
 }
 
-function writeErrors(
-  error: unknown,
-): readonly { readonly index: number; readonly code: number }[] | null {
-  const { writeErrors: failed, result } = error as {
-    writeErrors?: unknown
-    result?: unknown
-  }
-  if (!Array.isArray(failed) || failed.length === 0 || result === undefined) return null
-  return failed as { index: number; code: number }[]
+function isDuplicate(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === DUPLICATE_KEY
 }
 
 function sizeOf({ write }: WritePlan): number {

@@ -64,6 +64,37 @@ test('small outputs leave the document once there are many, and the commit is st
   expect(await backend.loadTaskResult('i', 't3')).toEqual(filled(100, 3))
 })
 
+test('of tasks that run again and again the last output is there, in order, wherever the others went', async () => {
+  await using t = new TestCollections()
+  const backend = await t.open()
+  const rounds = 12
+  const position = (step: number) => ({ kind: 'at-task', taskId: `t${step % 10}` }) as const
+  await backend.saveSnapshot(
+    createSnapshot({ instanceId: 'i', definitionHash: 'd', position: position(0) }),
+  )
+  const [first] = await backend.claimAvailableTasks({ workerId: 'w', ttlMs: 600_000, limit: 1 })
+  let task = first
+  for (let step = 0; step < 10 * rounds; step += 1) {
+    if (task === undefined) return expect.fail(`step ${step} was not handed out`)
+    const output = filled(100, step)
+    const next = { position: position(step + 1) }
+    const receipt = await backend.commitTask({
+      claim: task.claim,
+      outcome: { kind: 'completed', output, next },
+      claimNext: { ttlMs: 600_000 },
+    })
+    task = receipt.next ?? undefined
+  }
+  await vi.waitFor(async () => expect(await t.parts.countDocuments()).toBeGreaterThan(10))
+  const { state } = await (await t.open()).loadSnapshot('i')
+  expect([...state.completedTasks.values()]).toEqual(
+    Array.from({ length: 10 }, (_, index) => ({
+      taskId: `t${index}`,
+      output: filled(100, 10 * (rounds - 1) + index),
+    })),
+  )
+})
+
 test('a payload of 16 MiB, everywhere where there is one', async () => {
   await using t = new TestCollections()
   const backend = await t.open()

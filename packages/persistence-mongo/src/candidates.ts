@@ -1,0 +1,124 @@
+import type { WorkerFilter } from '@sayiir/persistence-core'
+import { compareIds, isServed, type WorkRequest } from '@sayiir/persistence-core/adapter'
+import type { Document } from 'mongodb'
+import type { Database } from './database.ts'
+import type { ReadyQuery, ReadyQueue } from './ready-queue.ts'
+import type { EntryDoc, InstanceDoc } from './records.ts'
+
+/** What a worker needs of an instance: all but what only grows; the tail for the task's input. */
+export const CLAIMED: Document = {
+  w: 0,
+  'cm.v': 0,
+  'cm.w': 0,
+  'cm.k': 0,
+  'cm.r': 0,
+  'cm.s': 0,
+  'cm.b': 0,
+  ev: 0,
+  ek: 0,
+  rv: 0,
+  cv: 0,
+}
+
+/** A task that may be claimed. */
+export interface Candidate {
+  readonly instanceId: string
+  readonly entry: EntryDoc
+  /** Its instance, as {@link CLAIMED} has it. */
+  readonly doc: InstanceDoc
+}
+
+/** Finds the tasks that a worker may have. */
+export class Candidates {
+  readonly #db: Database
+  readonly #ready: ReadyQueue
+  /** Workers that have failed a task: what they failed comes last for them (rule D4). */
+  readonly #failing = new Set<string>()
+
+  constructor(db: Database, ready: ReadyQueue) {
+    this.#db = db
+    this.#ready = ready
+  }
+
+  /** Takes in that a worker has failed a task. */
+  failed(workerId: string): void {
+    this.#failing.add(workerId)
+  }
+
+  /** Whether it is known to have failed a task. */
+  hasFailed(workerId: string): boolean {
+    return this.#failing.has(workerId)
+  }
+
+  /** The best tasks for a worker, best first. */
+  async best(
+    { filter, workerId }: WorkRequest,
+    routes: readonly string[] | null,
+    limit: number,
+  ): Promise<Candidate[]> {
+    if (routes?.length === 0) return []
+    const query: ReadyQuery = { routes, workerId, own: false }
+    const docs = new Map<string, InstanceDoc>()
+    const searches = [
+      this.#ready.best(query, limit, (bound) =>
+        this.#search(this.#ready.filter(query, bound), limit),
+      ),
+    ]
+    if (routes !== null && filter.tags !== undefined) {
+      // Instances whose best task is of another route than some of the rest.
+      const mixed = {
+        x: { $in: [...routes] },
+        'q.k': { $gt: 0 },
+        'q.s': { $lte: this.#db.clock.now() },
+      }
+      searches.push(this.#search(mixed, limit))
+    }
+    const searchOwn = () => {
+      const own = { ...query, own: true }
+      return this.#search(this.#ready.filter(own, Number.MAX_SAFE_INTEGER), limit)
+    }
+    if (this.#failing.has(workerId)) searches.push(searchOwn())
+    for (const found of await Promise.all(searches)) {
+      for (const doc of found) docs.set(doc._id, doc)
+    }
+    let candidates = this.#rank(docs.values(), filter, workerId)
+    if (candidates.length < limit && !this.#failing.has(workerId)) {
+      for (const doc of await searchOwn()) docs.set(doc._id, doc)
+      candidates = this.#rank(docs.values(), filter, workerId)
+    }
+    return candidates.slice(0, limit)
+  }
+
+  #search(filter: Document, limit: number): Promise<readonly InstanceDoc[]> {
+    return this.#db.again(() =>
+      this.#db.instances
+        .find(filter, { projection: CLAIMED, batchSize: limit })
+        .sort({ 'q.k': 1 })
+        .limit(limit)
+        .toArray(),
+    )
+  }
+
+  /** All that is free in these instances, best first (rules D2–D4). */
+  #rank(docs: Iterable<InstanceDoc>, filter: WorkerFilter, workerId: string): Candidate[] {
+    const now = this.#db.clock.now()
+    const candidates: Candidate[] = []
+    for (const doc of docs) {
+      const { _id: instanceId, d, e } = doc
+      for (const entry of e) {
+        if (entry.t === '' || entry.x > now || entry.s > now || !isServed(filter, d, entry.g))
+          continue
+        candidates.push({ instanceId, entry, doc })
+      }
+    }
+    const isOwn = ({ entry }: Candidate) => Number(entry.f === workerId && workerId !== '')
+    return candidates.sort(
+      (a, b) =>
+        isOwn(a) - isOwn(b) ||
+        a.entry.o - b.entry.o ||
+        a.entry.s - b.entry.s ||
+        compareIds(a.instanceId, b.instanceId) ||
+        compareIds(a.entry.t, b.entry.t),
+    )
+  }
+}

@@ -1,0 +1,178 @@
+import type { ClaimedEntry, ClaimRequest } from '@sayiir/persistence-core/adapter'
+import { Binary } from 'mongodb'
+import { type Candidate, CLAIMED } from './candidates.ts'
+import type { Database, InstanceUpdate } from './database.ts'
+import { bulkError, isPassing, toBackendError } from './errors.ts'
+import { derive, isLate, literal, nextToken, setInTime } from './expressions.ts'
+import { bytesOf } from './payloads.ts'
+import { type EntryDoc, entryClaim, type InstanceDoc, toClaim } from './records.ts'
+import type { MongoSnapshotStore } from './snapshot-store.ts'
+import { LONG_TAIL, type Tails } from './tail.ts'
+import type { Upkeep } from './upkeep.ts'
+
+/** Milliseconds by which the time of a claim may be off from the server's clock. */
+const TOLERANCE_MS = 250
+
+/** A claim to be made. */
+export interface Claim {
+  readonly request: ClaimRequest
+  /** Names it. */
+  readonly batch: string
+}
+
+/** Candidates for a claim. */
+export interface Share {
+  readonly claim: Claim
+  readonly candidates: readonly Candidate[]
+}
+
+/** What a claim has made of an instance. */
+interface Made {
+  readonly claim: Claim
+  readonly doc: InstanceDoc
+  readonly taskIds: readonly string[]
+}
+
+/** Makes claims of tasks that were found. */
+export class Claims {
+  readonly #db: Database
+  readonly #snapshots: MongoSnapshotStore
+  readonly #upkeep: Upkeep
+  readonly #tails: Tails
+
+  constructor(db: Database, snapshots: MongoSnapshotStore, upkeep: Upkeep, tails: Tails) {
+    this.#db = db
+    this.#snapshots = snapshots
+    this.#upkeep = upkeep
+    this.#tails = tails
+  }
+
+  /**
+   * Claims candidates, those of instances that have not changed since they were found: one write,
+   * and where some have, one read that tells which. What a claim makes of an instance is known here,
+   * as for a commit: its time is what the server's clock showed last, carried on, and the server
+   * refuses it where that is off.
+   */
+  async take(
+    shares: readonly Share[],
+    claimed: (claim: Claim, entry: ClaimedEntry) => void,
+  ): Promise<void> {
+    const at = this.#db.clock.now()
+    const operations: InstanceUpdate[] = []
+    const latest = new Map<string, InstanceDoc>()
+    const made: Made[] = []
+    for (const { claim, candidates } of shares) {
+      for (const [instanceId, ones] of Map.groupBy(candidates, (one) => one.instanceId)) {
+        const before = latest.get(instanceId) ?? ones[0]?.doc
+        if (before === undefined) continue
+        const taskIds = ones.map(({ entry }) => entry.t)
+        const { doc, update } = claimIn(before, taskIds, claim, at)
+        latest.set(instanceId, doc)
+        operations.push(update)
+        made.push({ claim, doc, taskIds })
+      }
+    }
+    const landed = (await this.#send(operations)) ? made : await this.#look(made)
+    for (const { claim, doc, taskIds } of landed) {
+      for (const taskId of taskIds) {
+        const entry = doc.e.find(({ t, b }) => t === taskId && b === claim.batch)
+        const one = entry === undefined ? null : await this.toClaimed(doc, entry)
+        if (one !== null) claimed(claim, one)
+      }
+    }
+  }
+
+  /** Whether all of them have landed; false: that has to be found out. */
+  async #send(operations: readonly InstanceUpdate[]): Promise<boolean> {
+    try {
+      return (await this.#db.raw(() => this.#db.inOrder(operations))) === operations.length
+    } catch (error) {
+      const { writeErrors } = bulkError(error)
+      if (writeErrors.length > 0 && writeErrors.every(isLate)) {
+        await this.#db.now()
+        return false
+      }
+      // Some of them may have landed.
+      if (isPassing(error)) return false
+      throw toBackendError(error)
+    }
+  }
+
+  /** Reads which claims were made. */
+  async #look(made: readonly Made[]): Promise<readonly Made[]> {
+    const docs = await this.docs([...new Set(made.map(({ doc }) => doc._id))])
+    return made.flatMap(({ claim, doc, taskIds }) => {
+      const there = docs.get(doc._id)
+      return there === undefined ? [] : [{ claim, doc: there, taskIds }]
+    })
+  }
+
+  /** Instances, as a worker needs them. */
+  async docs(ids: readonly string[]): Promise<ReadonlyMap<string, InstanceDoc>> {
+    if (ids.length === 0) return new Map()
+    const docs = await this.#db.again(() =>
+      this.#db.instances
+        .find(
+          { _id: { $in: [...ids] }, g: { $exists: true } },
+          { projection: CLAIMED, batchSize: ids.length },
+        )
+        .toArray(),
+    )
+    return new Map(docs.map((doc) => [doc._id, doc as InstanceDoc]))
+  }
+
+  /** A claimed task, from its instance's document. */
+  async toClaimed(doc: InstanceDoc, entry: EntryDoc): Promise<ClaimedEntry | null> {
+    this.#upkeep.note(doc.u)
+    if (doc.l.length > LONG_TAIL) this.#tails.move(doc._id, doc.g)
+    const stored = await this.#snapshots.stored(doc)
+    const claim = toClaim(entry)
+    if (stored === null || claim === null) return null
+    const { t: taskId, d: deliveries } = entry
+    this.#db.clock.observe(claim.claimedAt)
+    return { instanceId: doc._id, taskId, claim, deliveries, stored, ...inputOf(doc, entry) }
+  }
+}
+
+/** A claim of tasks of an instance that is known, in the document and as an update. */
+function claimIn(
+  before: InstanceDoc,
+  taskIds: readonly string[],
+  { request: { workerId, ttlMs }, batch }: Claim,
+  at: number,
+): { readonly doc: InstanceDoc; readonly update: InstanceUpdate } {
+  const { _id, g, y } = before
+  const tk = nextToken(before.tk, at)
+  const e = before.e.map((entry) =>
+    taskIds.includes(entry.t) ? entryClaim(entry, workerId, tk, at, ttlMs, batch) : entry,
+  )
+  const derived = derive(true, false, e, at)
+  const sets: Record<string, unknown> = {
+    e: literal(e),
+    q: literal(derived.q),
+    x: literal(derived.x),
+    u: derived.u,
+    tk,
+    y: y + 1,
+  }
+  if (before.cm.some(({ t }) => taskIds.includes(t))) {
+    // The record of a commit is forgotten with the next claim of its task.
+    const stays = { $not: [{ $in: ['$$v.t', literal(taskIds)] }] }
+    sets.cm = { $filter: { input: '$cm', as: 'v', cond: stays } }
+  }
+  return {
+    doc: { ...before, ...derived, e, tk, y: y + 1 },
+    update: {
+      updateOne: { filter: { _id, g, y }, update: [setInTime(sets, at, TOLERANCE_MS)] },
+    },
+  }
+}
+
+/** The task's input, where the tail has it. */
+export function inputOf(
+  { l }: Pick<InstanceDoc, 'l'>,
+  { i }: EntryDoc,
+): { readonly input?: Uint8Array } {
+  const payload = i === null ? undefined : l.find(({ t }) => t === i)?.p
+  return payload instanceof Binary ? { input: bytesOf(payload) } : {}
+}
