@@ -2,6 +2,7 @@ import type { TaskWakeup } from '@sayiir/persistence-core'
 import type { Cluster, Redis } from 'ioredis'
 import { isCluster } from './client.ts'
 import type { StoreContext } from './context.ts'
+import type { Shard } from './layout.ts'
 
 /** Milliseconds between two tries to connect at most. */
 const MAX_RECONNECT_MS = 1000
@@ -20,20 +21,32 @@ export interface News {
   }[]
 }
 
+/** Who is told. */
+export interface Ears {
+  /** Of work in a shard. */
+  heard(shard: Shard, news: News): void
+  /** That from now on it will be. */
+  listening(shard: Shard): void
+}
+
 /**
  * Listens for work on a connection of its own, from the first wait on. What is missed while it is
  * not connected costs those who wait no more than their next look.
  */
 export class Subscriber {
   readonly #context: StoreContext
-  readonly #hear: (news: News) => void
+  readonly #ears: Ears
+  readonly #shards: ReadonlyMap<string, Shard>
   #client: Redis | Cluster | null = null
   #checkedAt = 0
   #stopped = false
 
-  constructor(context: StoreContext, hear: (news: News) => void) {
+  constructor(context: StoreContext, ears: Ears) {
     this.#context = context
-    this.#hear = hear
+    this.#ears = ears
+    this.#shards = new Map(
+      context.layout.shards.map((shard) => [withoutPrefix(shard.channel), shard]),
+    )
   }
 
   /** Begins to listen; later, makes sure now and then that the connection is not dead. */
@@ -74,17 +87,28 @@ export class Subscriber {
         })
       : client.duplicate(node)
     own.on('error', () => undefined)
-    own.on('smessage', (_channel: string, message: string) => this.#receive(message))
+    own.on('smessage', (channel: string, message: string) => this.#receive(channel, message))
     // Listening is no reason for a process to go on.
     if (!isCluster(own)) own.on('connect', () => own.stream.unref())
-    for (const { channel } of layout.shards) own.ssubscribe(channel).catch(() => undefined)
+    for (const shard of layout.shards) {
+      own.ssubscribe(shard.channel).then(
+        () => this.#ears.listening(shard),
+        () => undefined,
+      )
+    }
     return own
   }
 
-  #receive(message: string): void {
+  #receive(channel: string, message: string): void {
+    const shard = this.#shards.get(withoutPrefix(channel))
     const news = readNews(message)
-    if (news !== null) this.#hear(news)
+    if (shard !== undefined && news !== null) this.#ears.heard(shard, news)
   }
+}
+
+/** A prefix of the client's own comes back with its messages; neither has a brace. */
+function withoutPrefix(channel: string): string {
+  return channel.slice(channel.indexOf('{'))
 }
 
 /** Null for what is not ours. */

@@ -4,109 +4,78 @@ import {
   type WaitForWakeupParams,
   type WorkerFilter,
 } from '@sayiir/persistence-core'
-import { isServed, pause } from '@sayiir/persistence-core/adapter'
+import { isServed } from '@sayiir/persistence-core/adapter'
 import type { StoreContext } from './context.ts'
-import { type Look, look } from './look.ts'
+import { Crowd, Waiter } from './crowd.ts'
+import type { Shard } from './layout.ts'
+import { look } from './look.ts'
 import { type News, Subscriber } from './subscriber.ts'
 
-/** Processes that may be told of the same task before each asks itself whether it should go. */
+/** Processes that go for a task as soon as they are told of it, about. */
 const FEW = 3
-/** Milliseconds between two of those that hold back. */
+/** Milliseconds between the looks of those that hold back, about. */
 const SPREAD_MS = 2
-/** Milliseconds that those who hold back wait at least: by then the first has claimed. */
+/** Milliseconds until the first of them: by then those who went have claimed. */
 const HOLD_BACK_MS = 5
 
-/** Somebody who waits. */
-interface Waiter {
-  readonly filter: WorkerFilter
-  /** Ends the wait, or has it look once more. */
-  wake(wakeup: TaskWakeup | null): void
-  /** Looks again after so many milliseconds at the latest. */
-  lookIn(ms: number): void
-}
+type TakeCare = (due: readonly string[]) => Promise<void>
 
 /**
- * Waits for work: looks once, then listens. Of several that wait for the same task few are woken at
- * once; the others look a little later, one after the other, so that a task does not bring all of
- * them to the server.
+ * Waits for work: looks once, then listens. A task that is told of sends one who waits here, in few
+ * processes. The others look a little later, once for all who wait for the same in a process, and
+ * one process after the other: so many looks a second come of it as there are, however many wait.
  */
 export class Wakeups {
   readonly #context: StoreContext
   readonly #subscriber: Subscriber
-  readonly #waiters = new Set<Waiter>()
-  readonly #looks = new Map<string, Promise<Look>>()
+  readonly #crowds = new Map<string, Crowd>()
+  /** Looks that are not sent yet. */
+  readonly #looks = new Map<Crowd, Promise<TaskWakeup | null>>()
+  #closing: AbortSignal | null = null
+  #takeCare: TakeCare = async () => undefined
 
   constructor(context: StoreContext) {
     this.#context = context
-    this.#subscriber = new Subscriber(context, (news) => this.#hear(news))
+    this.#subscriber = new Subscriber(context, {
+      heard: (shard, news) => this.#hear(shard, news),
+      // What came between the first look and now was not heard.
+      listening: (shard) => {
+        for (const crowd of this.#crowds.values()) crowd.lookIn(shard, 0)
+      },
+    })
   }
 
   async wait(
     { timeoutMs, ...filter }: WaitForWakeupParams,
     signal: AbortSignal | undefined,
     closing: AbortSignal,
-    takeCare: (due: readonly string[]) => Promise<void>,
+    takeCare: TakeCare,
   ): Promise<TaskWakeup | null> {
-    const { pollIntervalMs } = this.#context.options
-    const deadline = performance.now() + timeoutMs
-    let isFirst = true
-    let failure: unknown = null
-    for (;;) {
+    if (closing.aborted) return null
+    this.#prepare(closing, takeCare)
+    const key = JSON.stringify([filter.tags, filter.definitionHashes])
+    const crowd = this.#crowdOf(key, filter)
+    const waiter = new Waiter()
+    const end = (): void => waiter.wake(null)
+    const timer = setTimeout(end, Math.min(timeoutMs, 2 ** 31 - 1))
+    timer.unref()
+    signal?.addEventListener('abort', end)
+    // From before the look on, so that nothing that becomes available meanwhile is missed.
+    crowd.add(waiter)
+    try {
+      if (timeoutMs > 0) this.#subscriber.listen()
+      const task = await this.#lookFirst(crowd)
+      crowd.failure = null
+      if (task !== null) return task
+      const hint = await waiter.ended
       signal?.throwIfAborted()
-      if (closing.aborted) return null
-      const wakened = new AbortController()
-      let hint: TaskWakeup | null = null
-      let waitMs = Number.POSITIVE_INFINITY
-      let timer: NodeJS.Timeout | undefined
-      const waiter: Waiter = {
-        filter,
-        wake: (wakeup) => {
-          hint = wakeup
-          wakened.abort()
-        },
-        lookIn: (ms) => {
-          if (ms >= waitMs) return
-          waitMs = ms
-          clearTimeout(timer)
-          timer = setTimeout(() => wakened.abort(), Math.min(ms, 2 ** 31 - 1))
-          timer.unref()
-        },
-      }
-      // From before the look on, so that nothing that becomes available meanwhile is missed.
-      this.#waiters.add(waiter)
-      try {
-        if (timeoutMs > 0) this.#subscriber.listen()
-        const { task, nextAt, due } = await this.#look(filter)
-        failure = null
-        if (due.length > 0) await takeCare(due)
-        if (task !== null) return task
-        if (due.length > 0) {
-          const again = await this.#look(filter)
-          if (again.task !== null) return again.task
-        }
-        if (nextAt !== null) waiter.lookIn(Math.max(this.#context.clock.msUntil(nextAt), 0) + 1)
-      } catch (error) {
-        // A wait outlasts a server that is away for a while, but does not begin without one.
-        if (isFirst || !BackendError.is(error, 'UNAVAILABLE')) throw error
-        failure = error
-      } finally {
-        if (performance.now() >= deadline) this.#waiters.delete(waiter)
-      }
-      isFirst = false
-      try {
-        const left = deadline - performance.now()
-        if (left <= 0) {
-          if (failure !== null) throw failure
-          return null
-        }
-        waiter.lookIn(pollIntervalMs)
-        await pause(left, signal, closing, wakened.signal)
-        signal?.throwIfAborted()
-        if (hint !== null) return hint
-      } finally {
-        clearTimeout(timer)
-        this.#waiters.delete(waiter)
-      }
+      if (hint === null && crowd.failure !== null && !closing.aborted) throw crowd.failure
+      return hint
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', end)
+      crowd.delete(waiter)
+      if (crowd.isEmpty && this.#crowds.get(key) === crowd) this.#crowds.delete(key)
     }
   }
 
@@ -114,56 +83,98 @@ export class Wakeups {
     this.#subscriber.stop()
   }
 
-  /** Those who want to look for the same at the same time look once. */
-  #look(filter: WorkerFilter): Promise<Look> {
-    const key = JSON.stringify([filter.tags, filter.definitionHashes])
-    const known = this.#looks.get(key)
+  #prepare(closing: AbortSignal, takeCare: TakeCare): void {
+    this.#takeCare = takeCare
+    if (this.#closing !== null) return
+    this.#closing = closing
+    closing.addEventListener('abort', () => {
+      for (const crowd of this.#crowds.values()) crowd.send(null, Number.POSITIVE_INFINITY)
+    })
+  }
+
+  #crowdOf(key: string, filter: WorkerFilter): Crowd {
+    const known = this.#crowds.get(key)
     if (known !== undefined) return known
-    const looking = this.#lookAtAll(filter, key)
-    this.#looks.set(key, looking)
+    const crowd = new Crowd(filter, (who, shards) => void this.#lookAgain(who, shards))
+    this.#crowds.set(key, crowd)
+    return crowd
+  }
+
+  /** For somebody who just came: those who come at the same time look once. */
+  #lookFirst(crowd: Crowd): Promise<TaskWakeup | null> {
+    const known = this.#looks.get(crowd)
+    if (known !== undefined) return known
+    const looking = (async () => {
+      // Whoever comes after this has been sent needs a look of their own.
+      await new Promise<void>((resolve) => setImmediate(resolve))
+      this.#looks.delete(crowd)
+      return this.#lookAt(crowd, this.#context.layout.shards)
+    })()
+    this.#looks.set(crowd, looking)
     return looking
   }
 
-  async #lookAtAll(filter: WorkerFilter, key: string): Promise<Look> {
-    // Whoever comes after this has been sent needs a look of their own.
-    await new Promise<void>((resolve) => setImmediate(resolve))
-    this.#looks.delete(key)
-    const looks = await Promise.all(
-      this.#context.layout.shards.map((shard) => look(this.#context, shard, filter, null)),
-    )
-    const times = looks.flatMap(({ nextAt }) => (nextAt === null ? [] : [nextAt]))
-    return {
-      now: Math.max(...looks.map(({ now }) => now)),
-      due: looks.flatMap(({ due }) => due),
-      task: looks.find(({ task }) => task !== null)?.task ?? null,
-      isOwnFailure: false,
-      nextAt: times.length === 0 ? null : Math.min(...times),
+  /** For all who wait already. A wait outlasts a server that is away for a while. */
+  async #lookAgain(crowd: Crowd, shards: readonly Shard[]): Promise<void> {
+    try {
+      this.#subscriber.listen()
+      const task = await this.#lookAt(crowd, shards)
+      crowd.failure = null
+      if (task === null) {
+        crowd.foundNothing()
+      } else {
+        crowd.found(task)
+        for (const shard of shards) crowd.lookIn(shard, HOLD_BACK_MS)
+      }
+    } catch (error) {
+      if (BackendError.is(error, 'UNAVAILABLE')) crowd.failure = error
+      else crowd.fail(error)
     }
   }
 
-  /** Tells those who wait what they can take: one for each task at once, the others later. */
-  #hear({ now, tasks, listeners }: News): void {
-    const { pollIntervalMs } = this.#context.options
-    const heldBack = new Set<Waiter>()
-    for (const { since, wakeup, tags } of tasks) {
-      const served = [...this.#waiters].filter(({ filter }) =>
-        isServed(filter, wakeup.definitionHash, tags),
-      )
-      const inMs = since - now
-      if (inMs > 0) {
-        for (const waiter of served) waiter.lookIn(inMs + 1)
-        continue
-      }
-      const goes = Math.random() * listeners < FEW
-      const [first] = served.filter((waiter) => !heldBack.has(waiter))
-      if (goes && first !== undefined) {
-        this.#waiters.delete(first)
-        first.wake(wakeup)
-      }
-      for (const waiter of served) if (!goes || waiter !== first) heldBack.add(waiter)
+  /** The best task of some shards, or null. */
+  async #lookAt(crowd: Crowd, shards: readonly Shard[]): Promise<TaskWakeup | null> {
+    // Before the look: it may be told of an earlier time meanwhile.
+    crowd.put(shards, this.#context.options.pollIntervalMs)
+    const first = await this.#lookOnce(crowd, shards)
+    if (first.due.length === 0) return first.task
+    await this.#takeCare(first.due)
+    return first.task ?? (await this.#lookOnce(crowd, shards)).task
+  }
+
+  async #lookOnce(
+    crowd: Crowd,
+    shards: readonly Shard[],
+  ): Promise<{ readonly task: TaskWakeup | null; readonly due: readonly string[] }> {
+    const { clock } = this.#context
+    const looks = await Promise.all(
+      shards.map((shard) => look(this.#context, shard, crowd.filter, null)),
+    )
+    for (const [index, { nextAt }] of looks.entries()) {
+      const shard = shards[index]
+      if (nextAt === null || shard === undefined) continue
+      crowd.lookIn(shard, Math.max(clock.msUntil(nextAt), 0) + 1)
     }
-    const most = Math.min(HOLD_BACK_MS + listeners * SPREAD_MS, pollIntervalMs)
-    const ms = HOLD_BACK_MS + Math.random() * (most - HOLD_BACK_MS)
-    for (const waiter of heldBack) waiter.lookIn(ms)
+    return {
+      task: looks.find(({ task }) => task !== null)?.task ?? null,
+      due: looks.flatMap(({ due }) => due),
+    }
+  }
+
+  /** Sends one for each task that is available, and has the others look later. */
+  #hear(shard: Shard, { now, tasks, listeners }: News): void {
+    const holdBackMs = HOLD_BACK_MS + Math.random() * listeners * SPREAD_MS
+    for (const { since, wakeup, tags } of tasks) {
+      let goes = Math.random() * listeners < FEW
+      for (const crowd of this.#crowds.values()) {
+        if (!isServed(crowd.filter, wakeup.definitionHash, tags)) continue
+        if (since > now) {
+          crowd.lookIn(shard, since - now + 1)
+          continue
+        }
+        if (goes && crowd.send(wakeup, 1)) goes = false
+        if (!crowd.isEmpty) crowd.lookIn(shard, holdBackMs)
+      }
+    }
   }
 }
