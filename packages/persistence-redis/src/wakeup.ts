@@ -14,7 +14,7 @@ import { type News, Subscriber } from './subscriber.ts'
 /** Processes that go for a task as soon as they are told of it, about. */
 const FEW = 3
 /** Milliseconds between the looks of those that hold back, about. */
-const SPREAD_MS = 2
+const SPREAD_MS = 5
 /** Milliseconds until the first of them: by then those who went have claimed. */
 const HOLD_BACK_MS = 5
 
