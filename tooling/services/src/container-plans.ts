@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { freePort, freePorts } from './free-port.ts'
 import { formReplicaSet } from './mongo-replica-set.ts'
 import { configFile, usersFile } from './packages/pgbouncer.ts'
-import { clusterArgs, durableArgs } from './packages/redis.ts'
+import { clusterArgs, durableArgs, replicaArgs } from './packages/redis.ts'
 import { formCluster } from './redis-cluster.ts'
+import { awaitReplica, sentinelConfig } from './redis-sentinel.ts'
 import type { ServiceName } from './service.ts'
 import { variable } from './variables.ts'
 
@@ -37,6 +38,7 @@ export const officialImages: Readonly<Record<ServiceName, string>> = {
   pgbouncer: 'edoburu/pgbouncer:latest',
   redis: 'redis:8',
   'redis-cluster': 'redis:8',
+  'redis-sentinel': 'redis:8',
   mongodb: 'mongo:8',
   dynamodb: 'amazon/dynamodb-local:2',
 }
@@ -52,6 +54,8 @@ export async function containerPlan(name: ServiceName, host: string): Promise<Co
       return redisPlan(host)
     case 'redis-cluster':
       return redisClusterPlan(host)
+    case 'redis-sentinel':
+      return redisSentinelPlan(host)
     case 'mongodb':
       return mongoPlan(host)
     case 'dynamodb':
@@ -135,6 +139,41 @@ async function redisClusterPlan(host: string): Promise<ContainerPlan> {
     ready: { name: 'redis-cluster', url },
   } as const
   return { url, urls, containers: [container], settle: () => formCluster(urls, busPorts) }
+}
+
+/** All in one container, on the ports that they have outside: the Sentinel tells them to clients. */
+async function redisSentinelPlan(host: string): Promise<ContainerPlan> {
+  const [sentinel = 0, master = 0, replica = 0] = await freePorts(3)
+  const open = `--bind 0.0.0.0 --protected-mode no`
+  const follows = `replicaof 127.0.0.1 ${master}`
+  const args = [...durableArgs.map((arg) => arg || "''"), ...replicaArgs].join(' ')
+  const server = (port: number, config: string): string =>
+    [
+      `mkdir -p /data/${port} && cd /data/${port} && [ -f redis.conf ] || echo '${config}' > redis.conf`,
+      `redis-server redis.conf --port ${port} ${open} --dir /data/${port} ${args} &`,
+      'pids="$pids $!"',
+    ].join('\n')
+  const watch = [
+    `[ -f /data/sentinel.conf ] || echo '${sentinelConfig(master)}' > /data/sentinel.conf`,
+    `redis-server /data/sentinel.conf --sentinel --port ${sentinel} ${open} &`,
+    'pids="$pids $!"',
+  ]
+  const script = [
+    "trap 'kill $pids; wait' TERM",
+    server(master, ''),
+    server(replica, follows),
+    ...watch,
+    'wait',
+  ].join('\n')
+  const urls = [sentinel, master, replica].map((port) => `redis://${host}:${port}`)
+  const [url = ''] = urls
+  const container = {
+    image: process.env[variable('redis-sentinel', 'IMAGE')] || image('redis'),
+    entrypoint: ['sh', '-c', script],
+    ports: [sentinel, master, replica].map((port) => ({ container: port, host: port })),
+    ready: { name: 'redis-sentinel', url },
+  } as const
+  return { url, urls, containers: [container], settle: () => awaitReplica(url) }
 }
 
 async function mongoPlan(host: string): Promise<ContainerPlan> {

@@ -7,8 +7,8 @@ export async function fromEnvironment(name: ServiceName): Promise<Service | null
   const source = variable(name, 'URL')
   const value = process.env[source]
   if (value === undefined || value === '') return null
-  // A cluster's nodes are separated by commas; MongoDB's have them within one URL.
-  const urls = name === 'redis-cluster' ? value.split(',') : [value]
+  // Nodes of Redis are separated by commas; MongoDB's have them within one URL.
+  const urls = name.startsWith('redis-') ? value.split(',') : [value]
   const [url = value] = urls
   const refuse = async () => {
     throw new ServiceError(`The server of ${source} is not this run's to control: unset ${source}`)

@@ -18,6 +18,7 @@ export function identify(name: ServiceName, url: string): Promise<Identity> {
       return identifyPgBouncer(url)
     case 'redis':
     case 'redis-cluster':
+    case 'redis-sentinel':
       return identifyRedis(url)
     case 'mongodb':
       return identifyMongo(url)

@@ -2,7 +2,7 @@ import { dynamoPackage } from './packages/dynamodb.ts'
 import { ferretPackage } from './packages/ferretdb.ts'
 import { pgbouncerPackage } from './packages/pgbouncer.ts'
 import { postgresPackage } from './packages/postgres.ts'
-import { redisClusterPackage, redisPackage } from './packages/redis.ts'
+import { redisClusterPackage, redisPackage, redisSentinelPackage } from './packages/redis.ts'
 import {
   type ProcessServer,
   type RunningServer,
@@ -31,6 +31,8 @@ function server(name: ServiceName, context: StartContext): Promise<ProcessServer
       return redisPackage(context)
     case 'redis-cluster':
       return redisClusterPackage(context)
+    case 'redis-sentinel':
+      return redisSentinelPackage(context)
     case 'mongodb':
       return ferretPackage(context)
     case 'dynamodb':

@@ -5,6 +5,7 @@ export type ServiceName =
   | 'pgbouncer'
   | 'redis'
   | 'redis-cluster'
+  | 'redis-sentinel'
   | 'mongodb'
   | 'dynamodb'
 
@@ -16,7 +17,10 @@ export interface ServiceInfo {
   readonly name: ServiceName
   /** Where clients connect. */
   readonly url: string
-  /** Every node's URL; one, except for `redis-cluster`. */
+  /**
+   * Every node's URL; one, except for `redis-cluster`, and `redis-sentinel`: the Sentinel, the master
+   * and the replica, as they were at first.
+   */
   readonly urls: readonly string[]
   /** The server behind PgBouncer; the same as `url` for every other service. */
   readonly directUrl: string

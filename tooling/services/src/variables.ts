@@ -16,6 +16,7 @@ const examples: Readonly<Record<ServiceName, string>> = {
   pgbouncer: 'postgres://postgres:postgres@127.0.0.1:6432/postgres',
   redis: 'redis://127.0.0.1:6379',
   'redis-cluster': 'redis://127.0.0.1:7001,redis://127.0.0.1:7002,redis://127.0.0.1:7003',
+  'redis-sentinel': 'redis://127.0.0.1:26379,redis://127.0.0.1:7101,redis://127.0.0.1:7102',
   mongodb: "'mongodb://127.0.0.1:27017/?directConnection=true'",
   dynamodb: 'http://127.0.0.1:8000',
 }

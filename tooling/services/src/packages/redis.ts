@@ -1,10 +1,11 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findCommand } from '../command.ts'
 import { installDebianPackage, libraryPath } from '../debian.ts'
 import { freePort, freePorts } from '../free-port.ts'
 import { identify } from '../identify.ts'
 import { formCluster } from '../redis-cluster.ts'
+import { awaitReplica, sentinelConfig } from '../redis-sentinel.ts'
 import type { ProcessServer, StartContext } from '../running-server.ts'
 import type { ProcessSpec } from '../server-process.ts'
 
@@ -37,6 +38,42 @@ export async function redisClusterPackage(context: StartContext): Promise<Proces
   return { url, urls, source: program.source, processes, settle: () => formCluster(urls, busPorts) }
 }
 
+/** A replica is there at once, not 5 s later. */
+export const replicaArgs: readonly string[] = ['--repl-diskless-sync-delay', '0']
+
+/** A master and a replica, and a Sentinel that makes the one the other when it must. */
+export async function redisSentinelPackage(context: StartContext): Promise<ProcessServer> {
+  const { folder } = context
+  const program = await redisProgram(context)
+  const [watcher = 0, master = 0, replica = 0] = await freePorts(3)
+  const urls = [watcher, master, replica].map((port) => `redis://127.0.0.1:${port}`)
+  const [url = ''] = urls
+  // Roles change, and are written down: the options that never change are arguments.
+  const config = async (port: number, text: string): Promise<string> => {
+    const path = join(folder, `redis-${port}.conf`)
+    await writeFile(path, text)
+    return path
+  }
+  const follows = `replicaof 127.0.0.1 ${master}\n`
+  const sentinel: ProcessSpec = {
+    command: program.command,
+    args: [
+      await config(watcher, sentinelConfig(master)),
+      ...['--sentinel', '--port', String(watcher), '--bind', '127.0.0.1', '--dir', folder],
+    ],
+    env: program.env,
+    stopSignal: 'SIGTERM',
+    log: join(folder, `redis-${watcher}.log`),
+    ready: async () => void (await identify('redis-sentinel', url)),
+  }
+  const processes = [
+    await redisProcess(program, master, folder, replicaArgs, await config(master, '')),
+    await redisProcess(program, replica, folder, replicaArgs, await config(replica, follows)),
+    sentinel,
+  ]
+  return { url, urls, source: program.source, processes, settle: () => awaitReplica(url) }
+}
+
 /** What makes a server a node of a cluster. */
 export function clusterArgs(busPort: number): string[] {
   return [
@@ -64,6 +101,7 @@ async function redisProcess(
   port: number,
   folder: string,
   args: readonly string[] = [],
+  configPath?: string,
 ): Promise<ProcessSpec> {
   const data = join(folder, `redis-${port}`)
   await mkdir(data)
@@ -71,7 +109,7 @@ async function redisProcess(
   const url = `redis://127.0.0.1:${port}`
   return {
     command,
-    args: [...listen, ...durableArgs, ...args],
+    args: [...(configPath === undefined ? [] : [configPath]), ...listen, ...durableArgs, ...args],
     env,
     stopSignal: 'SIGTERM',
     log: join(folder, `redis-${port}.log`),

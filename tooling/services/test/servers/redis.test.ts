@@ -41,3 +41,21 @@ test('redis-cluster has three masters, each with a share of the slots', async ()
   expect(Math.min(...sizes)).toBeGreaterThan(0)
   expect(sizes.reduce((sum, size) => sum + size)).toBe(100)
 })
+
+serverSuite({
+  name: 'redis-sentinel',
+  product: /^(Redis|Valkey) [789]\./,
+  async connect(url) {
+    const { hostname, port } = new URL(url)
+    const redis = new Redis({
+      sentinels: [{ host: hostname, port: Number(port) }],
+      name: 'mymaster',
+    })
+    redis.on('error', () => undefined)
+    return {
+      write: async (key, value) => void (await redis.set(key, value)),
+      read: (key) => redis.get(key),
+      close: async () => redis.disconnect(),
+    }
+  },
+})
