@@ -19,9 +19,6 @@ export const MAX_TIME = 253_402_300_799_999
 /** The priority of a task that has none. */
 export const DEFAULT_PRIORITY = 3
 
-/** Bytes of a copy at most that is made in the pool: a part of it keeps all of it alive. */
-const MAX_POOLED_BYTES = 1024
-
 const encoder = new TextEncoder()
 
 /** Whether `text` has more than `max` bytes in UTF-8. */
@@ -149,19 +146,7 @@ export function checkPayload(value: unknown, name: string, maxPayloadBytes: numb
       `${name} has ${bytes.byteLength} bytes, more than the ${maxPayloadBytes} that maxPayloadBytes allows; store it elsewhere and keep a reference`,
     )
   }
-  return copyToPool(bytes)
-}
-
-/**
- * A copy that stays with us: a small one is a part of Node's pool, which costs a tenth. What a
- * caller gets is a copy of its own, so that nobody meets another's bytes in its `buffer`.
- */
-function copyToPool(bytes: Uint8Array): Uint8Array {
-  if (bytes.byteLength === 0 || bytes.byteLength > MAX_POOLED_BYTES) return copyBytes(bytes)
-  const { buffer, byteOffset, byteLength } = Buffer.allocUnsafe(bytes.byteLength)
-  const copy = new Uint8Array(buffer, byteOffset, byteLength)
-  copy.set(bytes)
-  return copy
+  return copyBytes(bytes)
 }
 
 /** A fresh, plain copy (never a `Buffer` that shares a pool). */

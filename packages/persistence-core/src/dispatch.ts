@@ -1,5 +1,5 @@
 import { timerOf } from './advance.ts'
-import { DEFAULT_PRIORITY } from './check.ts'
+import { DEFAULT_PRIORITY, later } from './check.ts'
 import type { Position } from './position.ts'
 import type { CancelDetails, SignalRequest } from './signal-store.ts'
 import { type AnySnapshot, type InstanceStatus, isEnded, positionOf } from './snapshot.ts'
@@ -235,6 +235,24 @@ export function isHeldBy(entry: DispatchEntry | undefined, ref: TaskClaimRef): b
 /** Whether a task is due and nobody's, in an instance that hands tasks out. A timer's position must still be advanced. */
 export function isFree(entry: DispatchEntry, at: number): boolean {
   return entry.availableSince <= at && !isLive(entry.claim, at)
+}
+
+/** How a claim is made to last longer. */
+export interface Prolongation {
+  /** `extend`: from its expiry, or from now if that has passed; `renew`: from now. */
+  readonly kind: 'extend' | 'renew'
+  /** Milliseconds. */
+  readonly ms: number
+}
+
+/** When a claim expires that is made to last longer; one that never expires stays so. */
+export function prolonged(
+  expiresAt: number | null,
+  { kind, ms }: Prolongation,
+  at: number,
+): number | null {
+  if (expiresAt === null) return null
+  return later(kind === 'extend' ? Math.max(expiresAt, at) : at, ms)
 }
 
 /** The entry, claimed. */

@@ -11,7 +11,9 @@ import {
   isLive,
   type PendingSignals,
   type PlanOptions,
+  type Prolongation,
   planDispatch,
+  prolonged,
   TIMER_TASK_ID,
 } from './dispatch.ts'
 import { claimLost, conflict, notFound, terminal } from './errors.ts'
@@ -251,15 +253,16 @@ export function releaseClaim(before: InstanceRecord, ref: TaskClaimRef): Instanc
   return withEntry(before, ref.taskId, (held) => ({ ...held, claim: null }))
 }
 
-/** The record with the claim's expiry moved. */
-export function moveExpiry(
+/** The record with a claim that lasts longer. */
+export function prolongClaim(
   before: InstanceRecord,
   ref: TaskClaimRef,
-  expiry: (expiresAt: number) => number,
+  prolongation: Prolongation,
+  at: number,
 ): { after: InstanceRecord; claim: HeldClaim } {
   mustBeOpen(before)
   const held = mustHold(before, ref)
-  const claim = held.expiresAt === null ? held : { ...held, expiresAt: expiry(held.expiresAt) }
+  const claim = { ...held, expiresAt: prolonged(held.expiresAt, prolongation, at) }
   return { after: withEntry(before, ref.taskId, (entry) => ({ ...entry, claim })), claim }
 }
 

@@ -1,5 +1,4 @@
 import {
-  type Abortable,
   applyOutcome,
   type ClaimedTask,
   type ClaimNext,
@@ -10,8 +9,6 @@ import {
 import {
   applySignals,
   type CommitRecord,
-  checkAbortable,
-  checkCommitParams,
   claimLost,
   isEnded,
   isHeldBy,
@@ -31,45 +28,42 @@ export class MemoryCommits {
     this.#context = context
   }
 
-  async commitTask(params: CommitTaskParams, options?: Abortable): Promise<CommitReceipt> {
-    const { lifecycle, maxPayloadBytes, records, now } = this.#context
-    const { claim, outcome, claimNext } = checkCommitParams(params, maxPayloadBytes)
-    return lifecycle.run(checkAbortable(options), () => {
-      const { instanceId, taskId, workerId } = claim
-      const record = records.require(instanceId)
-      const entry = record.entries.get(taskId)
-      const isHeld = isHeldBy(entry, claim)
-      const last = record.commits.get(taskId)
-      // Who holds the task commits anew, even where only the worker's name tells.
-      if (!isHeld && isRepeated(last, claim)) return this.#repeated(last)
-      const { status } = record.snapshot.state
-      if (isEnded(status)) throw terminal(instanceId, status)
-      const token = entry?.claim?.token
-      if (!isHeld || token === undefined) throw claimLost(instanceId, taskId)
+  commitTask({ claim, outcome, claimNext }: CommitTaskParams): CommitReceipt {
+    const { records, now } = this.#context
+    const { instanceId, taskId, workerId } = claim
+    const record = records.require(instanceId)
+    const entry = record.entries.get(taskId)
+    const isHeld = isHeldBy(entry, claim)
+    const last = record.commits.get(taskId)
+    // Who holds the task commits anew, even where only the worker's name tells.
+    if (!isHeld && isRepeated(last, claim)) return this.#repeated(last)
+    const { status } = record.snapshot.state
+    if (isEnded(status)) throw terminal(instanceId, status)
+    const token = entry?.claim?.token
+    if (!isHeld || token === undefined) throw claimLost(instanceId, taskId)
 
-      const at = now()
-      const before = placed(record)
-      const applied = applyOutcome(record.snapshot, claim, outcome, at)
-      const moved = place(before, applied, at, planOptions(taskId, outcome))
-      const signalled = place(moved, applySignals(applied, record, at), at)
-      records.change(record, takeQueuedEvent(record, signalled, at), at)
+    const at = now()
+    const before = placed(record)
+    const applied = applyOutcome(record.snapshot, claim, outcome, at)
+    const moved = place(before, applied, at, planOptions(taskId, outcome))
+    const signalled = place(moved, applySignals(applied, record, at), at)
+    records.change(record, takeQueuedEvent(record, signalled, at), at)
 
-      const { revision, state } = record.snapshot
-      // An instance that was paused meanwhile hands out nothing, and neither does its worker go on.
-      const next =
-        claimNext === undefined || status === 'paused'
-          ? null
-          : this.#claimNext(record, workerId, claimNext, at)
-      const receipt = { revision, status: state.status, next }
-      // After the next claim: one on this very task must not make a repeat of this commit fail.
-      record.commits.set(taskId, {
-        ...receipt,
-        workerId,
-        token,
-        next: next === null ? null : nameOf(next),
-      })
-      return receipt
+    const { revision, state } = record.snapshot
+    // An instance that was paused meanwhile hands out nothing, and neither does its worker go on.
+    const next =
+      claimNext === undefined || status === 'paused'
+        ? null
+        : this.#claimNext(record, workerId, claimNext, at)
+    const receipt = { revision, status: state.status, next }
+    // After the next claim: one on this very task must not make a repeat of this commit fail.
+    record.commits.set(taskId, {
+      ...receipt,
+      workerId,
+      token,
+      next: next === null ? null : nameOf(next),
     })
+    return receipt
   }
 
   /** The first receipt again, with the next task if its claim is still held. */

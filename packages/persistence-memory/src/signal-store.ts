@@ -1,25 +1,17 @@
 import {
-  type Abortable,
   type CancelDetails,
   resumeWorkflow,
-  type SendEventOptions,
   type SignalDetails,
   type SignalKind,
   type SignalRequest,
-  type SignalStore,
   type WorkflowSnapshot,
 } from '@sayiir/persistence-core'
 import {
   cannotCancel,
   cannotPause,
-  checkAbortable,
-  checkId,
-  checkIdOrNull,
-  checkObject,
-  checkPayload,
-  checkSignalDetails,
-  checkSignalKind,
   isEnded,
+  type SentEvent,
+  type SignalCalls,
   terminal,
 } from '@sayiir/persistence-core/adapter'
 import { copySnapshot } from './copies.ts'
@@ -27,161 +19,78 @@ import { type EventQueue, type InstanceRecord, place, placed, takeQueuedEvent } 
 import type { StoreContext } from './store-context.ts'
 
 /** Control signals and events. */
-export class MemorySignalStore implements SignalStore {
+export class MemorySignalStore implements SignalCalls {
   readonly #context: StoreContext
 
   constructor(context: StoreContext) {
     this.#context = context
   }
 
-  async storeSignal(
+  storeSignal(instanceId: string, kind: SignalKind, details: Required<SignalDetails>): void {
+    const { records, now } = this.#context
+    const record = records.require(instanceId)
+    const { status } = record.snapshot.state
+    if (status === (kind === 'cancel' ? 'cancelled' : 'paused')) return
+    if (isEnded(status)) {
+      throw kind === 'cancel'
+        ? cannotCancel(instanceId, status)
+        : cannotPause(instanceId, `it is ${status}`)
+    }
+    records.setSignal(record, kind, { kind, ...details, requestedAt: now() })
+  }
+
+  getSignal(instanceId: string, kind: SignalKind): SignalRequest | null {
+    const request = this.#context.records.get(instanceId)?.[kind] ?? null
+    return request === null ? null : { ...request }
+  }
+
+  clearSignal(instanceId: string, kind: SignalKind): void {
+    const { records } = this.#context
+    const record = records.get(instanceId)
+    if (record !== undefined) records.setSignal(record, kind, null)
+  }
+
+  applySignals(
     instanceId: string,
-    kind: SignalKind,
-    request?: SignalDetails,
-    options?: Abortable,
-  ): Promise<void> {
-    const { lifecycle, records, now } = this.#context
-    checkId(instanceId, 'instanceId')
-    checkSignalKind(kind)
-    const details = checkSignalDetails(request)
-    return lifecycle.run(checkAbortable(options), () => {
-      const record = records.require(instanceId)
-      const { status } = record.snapshot.state
-      if (kind === 'cancel') {
-        if (status === 'cancelled') return
-        if (isEnded(status)) throw cannotCancel(instanceId, status)
-      } else {
-        if (status === 'paused') return
-        if (isEnded(status)) throw cannotPause(instanceId, `it is ${status}`)
-      }
-      records.setSignal(record, kind, { kind, ...details, requestedAt: now() })
-    })
+    kinds: readonly SignalKind[],
+    details: Required<CancelDetails>,
+  ): 'cancelled' | 'paused' | null {
+    const { records, now } = this.#context
+    const record = records.get(instanceId)
+    // A pending cancel holds a pause back even where only pauses are asked for (rule G1).
+    if (record === undefined || (record.cancel !== null && !kinds.includes('cancel'))) return null
+    const pending = { cancel: record.cancel, pause: kinds.includes('pause') ? record.pause : null }
+    if (!records.applySignals(record, pending, now(), details)) return null
+    return record.snapshot.state.status === 'cancelled' ? 'cancelled' : 'paused'
   }
 
-  async getSignal(
-    instanceId: string,
-    kind: SignalKind,
-    options?: Abortable,
-  ): Promise<SignalRequest | null> {
-    const { lifecycle, records } = this.#context
-    checkId(instanceId, 'instanceId')
-    checkSignalKind(kind)
-    return lifecycle.run(checkAbortable(options), () => {
-      const request = records.get(instanceId)?.[kind] ?? null
-      return request === null ? null : { ...request }
-    })
+  unpause(instanceId: string): WorkflowSnapshot {
+    const { records, now } = this.#context
+    const record = records.require(instanceId)
+    const at = now()
+    const resumed = place(placed(record), resumeWorkflow(record.snapshot), at, { unpaused: true })
+    records.change(record, takeQueuedEvent(record, resumed, at), at)
+    return copySnapshot(record.snapshot)
   }
 
-  async clearSignal(instanceId: string, kind: SignalKind, options?: Abortable): Promise<void> {
-    const { lifecycle, records } = this.#context
-    checkId(instanceId, 'instanceId')
-    checkSignalKind(kind)
-    return lifecycle.run(checkAbortable(options), () => {
-      const record = records.get(instanceId)
-      if (record !== undefined) records.setSignal(record, kind, null)
-    })
+  sendEvent(instanceId: string, { signalName, payload, eventId }: SentEvent): void {
+    const { records, now } = this.#context
+    const record = records.require(instanceId)
+    requireOpen(record)
+    if (eventId !== null && record.events.get(signalName)?.seenIds.has(eventId)) return
+    const at = now()
+    // A time that was up before the event came is up, though nobody has looked yet (rule E3).
+    if (records.advanceTimer(record, at)) requireOpen(record)
+    const { payloads, seenIds } = eventsOf(record, signalName)
+    if (eventId !== null) seenIds.add(eventId)
+    if (isWaitingFor(record, signalName)) records.deliver(record, payload, at)
+    else payloads.push(payload)
   }
 
-  async checkAndCancel(
-    instanceId: string,
-    details?: CancelDetails,
-    options?: Abortable,
-  ): Promise<boolean> {
-    const { lifecycle, records, now } = this.#context
-    checkId(instanceId, 'instanceId')
-    const interrupted = checkCancelDetails(details)
-    return lifecycle.run(checkAbortable(options), () => {
-      const record = records.get(instanceId)
-      if (record === undefined) return false
-      const { cancel } = record
-      return records.applySignals(record, { cancel, pause: null }, now(), interrupted)
-    })
+  consumeEvent(instanceId: string, signalName: string): Uint8Array | null {
+    const { records } = this.#context
+    return records.get(instanceId)?.events.get(signalName)?.payloads.shift() ?? null
   }
-
-  async checkAndPause(instanceId: string, options?: Abortable): Promise<boolean> {
-    const { lifecycle, records, now } = this.#context
-    checkId(instanceId, 'instanceId')
-    return lifecycle.run(checkAbortable(options), () => {
-      const record = records.get(instanceId)
-      // A cancel beats it (rule G1).
-      if (record === undefined || record.cancel !== null) return false
-      return records.applySignals(record, record, now())
-    })
-  }
-
-  async checkControlSignals(
-    instanceId: string,
-    details?: CancelDetails,
-    options?: Abortable,
-  ): Promise<'cancelled' | 'paused' | null> {
-    const { lifecycle, records, now } = this.#context
-    checkId(instanceId, 'instanceId')
-    const interrupted = checkCancelDetails(details)
-    return lifecycle.run(checkAbortable(options), () => {
-      const record = records.get(instanceId)
-      if (record === undefined || !records.applySignals(record, record, now(), interrupted)) {
-        return null
-      }
-      return record.snapshot.state.status === 'cancelled' ? 'cancelled' : 'paused'
-    })
-  }
-
-  async unpause(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {
-    const { lifecycle, records, now } = this.#context
-    checkId(instanceId, 'instanceId')
-    return lifecycle.run(checkAbortable(options), () => {
-      const record = records.require(instanceId)
-      const at = now()
-      const resumed = place(placed(record), resumeWorkflow(record.snapshot), at, { unpaused: true })
-      records.change(record, takeQueuedEvent(record, resumed, at), at)
-      return copySnapshot(record.snapshot)
-    })
-  }
-
-  async sendEvent(
-    instanceId: string,
-    signalName: string,
-    payload: Uint8Array,
-    options?: SendEventOptions,
-  ): Promise<void> {
-    const { lifecycle, maxPayloadBytes, records, now } = this.#context
-    checkId(instanceId, 'instanceId')
-    checkId(signalName, 'signalName')
-    const event = checkPayload(payload, 'payload', maxPayloadBytes)
-    const signal = checkAbortable(options)
-    const eventId = options?.eventId === undefined ? null : checkId(options.eventId, 'eventId')
-    return lifecycle.run(signal, () => {
-      const record = records.require(instanceId)
-      requireOpen(record)
-      if (eventId !== null && record.events.get(signalName)?.seenIds.has(eventId)) return
-      const at = now()
-      // A time that was up before the event came is up, though nobody has looked yet (rule E3).
-      if (records.advanceTimer(record, at)) requireOpen(record)
-      const { payloads, seenIds } = eventsOf(record, signalName)
-      if (eventId !== null) seenIds.add(eventId)
-      if (isWaitingFor(record, signalName)) records.deliver(record, event, at)
-      else payloads.push(event)
-    })
-  }
-
-  async consumeEvent(
-    instanceId: string,
-    signalName: string,
-    options?: Abortable,
-  ): Promise<Uint8Array | null> {
-    const { lifecycle, records } = this.#context
-    checkId(instanceId, 'instanceId')
-    checkId(signalName, 'signalName')
-    return lifecycle.run(
-      checkAbortable(options),
-      () => records.get(instanceId)?.events.get(signalName)?.payloads.shift() ?? null,
-    )
-  }
-}
-
-function checkCancelDetails(details: CancelDetails | undefined): CancelDetails {
-  const { interruptedAtTask } = checkObject(details ?? {}, 'details')
-  return { interruptedAtTask: checkIdOrNull(interruptedAtTask, 'interruptedAtTask') }
 }
 
 function requireOpen({ snapshot }: InstanceRecord): void {

@@ -1,25 +1,14 @@
-import type {
-  Abortable,
-  ListFilter,
-  SaveOptions,
-  SnapshotStore,
-  SnapshotSummary,
-  WorkflowSnapshot,
-} from '@sayiir/persistence-core'
+import type { SnapshotSummary, WorkflowSnapshot } from '@sayiir/persistence-core'
 import {
   type CheckedListFilter,
   type CheckedSaveOptions,
-  checkAbortable,
-  checkId,
-  checkListFilter,
-  checkSaveOptions,
-  checkSnapshot,
   claimLost,
   compareIds,
   conflict,
   isEnded,
   isHeldBy,
   notFound,
+  type SnapshotCalls,
   terminal,
 } from '@sayiir/persistence-core/adapter'
 import { copySnapshot } from './copies.ts'
@@ -27,63 +16,48 @@ import { type InstanceRecord, type Placed, place, placed, takeQueuedEvent } from
 import type { StoreContext } from './store-context.ts'
 
 /** Whole snapshots. */
-export class MemorySnapshotStore implements SnapshotStore {
+export class MemorySnapshotStore implements SnapshotCalls {
   readonly #context: StoreContext
 
   constructor(context: StoreContext) {
     this.#context = context
   }
 
-  async saveSnapshot(value: WorkflowSnapshot, options?: SaveOptions): Promise<WorkflowSnapshot> {
-    const { lifecycle, maxPayloadBytes, records, now } = this.#context
-    const snapshot = checkSnapshot(value, maxPayloadBytes)
-    const conditions = checkSaveOptions(options, snapshot)
-    return lifecycle.run(checkAbortable(options), () => {
-      const found = records.get(snapshot.instanceId)
-      checkConditions(snapshot.instanceId, found, conditions)
-      const at = now()
-      const record = found ?? records.create(snapshot, at)
-      if (found !== undefined) {
-        const saved = withoutReleased(place(placed(record), snapshot, at), conditions)
-        records.change(record, takeQueuedEvent(record, saved, at), at)
-      }
-      return copySnapshot(record.snapshot)
-    })
+  saveSnapshot(snapshot: WorkflowSnapshot, conditions: CheckedSaveOptions): WorkflowSnapshot {
+    const { records, now } = this.#context
+    const found = records.get(snapshot.instanceId)
+    checkConditions(snapshot.instanceId, found, conditions)
+    const at = now()
+    const record = found ?? records.create(snapshot, at)
+    if (found !== undefined) {
+      const saved = withoutReleased(place(placed(record), snapshot, at), conditions)
+      records.change(record, takeQueuedEvent(record, saved, at), at)
+    }
+    return copySnapshot(record.snapshot)
   }
 
-  async loadSnapshot(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {
-    const { lifecycle, records } = this.#context
-    checkId(instanceId, 'instanceId')
-    return lifecycle.run(checkAbortable(options), () =>
-      copySnapshot(records.require(instanceId).snapshot),
-    )
+  loadSnapshot(instanceId: string): WorkflowSnapshot {
+    return copySnapshot(this.#context.records.require(instanceId).snapshot)
   }
 
-  async deleteSnapshot(instanceId: string, options?: Abortable): Promise<void> {
-    const { lifecycle, records } = this.#context
-    checkId(instanceId, 'instanceId')
-    return lifecycle.run(checkAbortable(options), () => records.delete(records.require(instanceId)))
+  deleteSnapshot(instanceId: string): void {
+    const { records } = this.#context
+    records.delete(records.require(instanceId))
   }
 
-  async *listSnapshots(given?: ListFilter): AsyncGenerator<SnapshotSummary, void, undefined> {
-    const { lifecycle, records } = this.#context
-    const filter = checkListFilter(given)
-    lifecycle.check(filter.signal)
+  async *listSnapshots(
+    filter: CheckedListFilter,
+  ): AsyncGenerator<SnapshotSummary, void, undefined> {
+    const { records } = this.#context
     // The ids of the beginning: whatever comes and goes meanwhile, none is listed twice or missed.
     const ids = [...records.all()]
       .filter((record) => isListed(record, filter))
       .map(({ snapshot }) => snapshot.instanceId)
       .sort(compareIds)
-    let left = filter.limit
     for (const id of ids) {
-      if (left === 0) return
-      lifecycle.check(filter.signal)
       const record = records.get(id)
-      if (record === undefined || !isListed(record, filter)) continue
-      left -= 1
-      yield toSummary(record.snapshot)
+      if (record !== undefined && isListed(record, filter)) yield toSummary(record.snapshot)
     }
-    lifecycle.check(filter.signal)
   }
 }
 

@@ -1,51 +1,62 @@
 import {
   BackendError,
+  type Capabilities,
   type TaskClaim,
   type TaskClaimRef,
   type WorkerFilter,
 } from '@sayiir/persistence-core'
 import {
+  CheckedBackend,
+  type CheckedCalls,
   compareIds,
   isFree,
   isServed,
-  Lifecycle,
   orderKey,
   TIMER_TASK_ID,
 } from '@sayiir/persistence-core/adapter'
 import { expect, test } from 'vitest'
-import { MemoryCommits } from '../src/commit.ts'
+import { InMemoryBackend } from '../src/backend.ts'
 import { Dispatch } from '../src/dispatch.ts'
 import { DispatchQueue } from '../src/dispatch-queue.ts'
+import { MemoryMaintenance } from '../src/maintenance.ts'
 import { handsOut, Records } from '../src/records.ts'
 import { MemorySignalStore } from '../src/signal-store.ts'
 import { MemorySnapshotStore } from '../src/snapshot-store.ts'
 import { MemoryTaskClaimStore } from '../src/task-claim-store.ts'
+import { MemoryTaskResultStore } from '../src/task-result-store.ts'
+import { Nudges } from '../src/wakeup.ts'
 import { at, atTask, bytes, completed, forkOf, randomFrom } from './fixtures.ts'
 
 const AGING = 50
 const WORKERS = ['w1', 'w2']
 const TAGS = [[], ['x'], ['y'], ['y', 'x']]
 
-/** The parts of a backend, so that a test sees its records. */
-function assemble() {
-  const clock = { now: 1000 }
-  const queue = new DispatchQueue(AGING, () => undefined)
-  const records = new Records(queue)
-  const context = {
-    records,
-    dispatch: new Dispatch(records, queue),
-    lifecycle: new Lifecycle('memory'),
-    maxPayloadBytes: 1000,
-    now: () => clock.now,
-  }
-  return {
-    clock,
-    queue,
-    records,
-    snapshots: new MemorySnapshotStore(context),
-    claims: new MemoryTaskClaimStore(context),
-    commits: new MemoryCommits(context),
-    signals: new MemorySignalStore(context),
+/** A backend of which a test sees the records. */
+class OpenBackend extends CheckedBackend {
+  readonly name = 'memory'
+  readonly capabilities: Capabilities = new InMemoryBackend().capabilities
+  readonly clock = { now: 1000 }
+  readonly queue = new DispatchQueue(AGING, () => undefined)
+  readonly records = new Records(this.queue)
+  protected readonly calls: CheckedCalls
+
+  constructor() {
+    super(1000)
+    const context = {
+      records: this.records,
+      dispatch: new Dispatch(this.records, this.queue),
+      lifecycle: this.lifecycle,
+      nudges: new Nudges(),
+      now: () => this.clock.now,
+    }
+    this.calls = {
+      snapshots: new MemorySnapshotStore(context),
+      results: new MemoryTaskResultStore(context),
+      signals: new MemorySignalStore(context),
+      claims: new MemoryTaskClaimStore(context),
+      maintenance: new MemoryMaintenance(context),
+      disconnect: () => undefined,
+    }
   }
 }
 
@@ -81,7 +92,8 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])(
   async (seed) => {
     const random = randomFrom(seed)
     const pick = <T>(from: readonly T[]): T => from[random(from.length)] as T
-    const { clock, queue, records, snapshots, claims, commits, signals } = assemble()
+    const backend = new OpenBackend()
+    const { clock, queue, records } = backend
     const held: TaskClaim[] = []
     // The newest ones: older ones are mostly lost.
     const heldClaim = (): TaskClaimRef =>
@@ -93,9 +105,9 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])(
       priority: 1 + random(5),
     })
     const commands: (() => Promise<unknown>)[] = [
-      () => snapshots.saveSnapshot(atTask(anyId(), `t${random(2)}`, options())),
+      () => backend.saveSnapshot(atTask(anyId(), `t${random(2)}`, options())),
       () =>
-        snapshots.saveSnapshot(
+        backend.saveSnapshot(
           at(
             anyId(),
             forkOf([
@@ -106,7 +118,7 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])(
           ),
         ),
       () =>
-        snapshots.saveSnapshot(
+        backend.saveSnapshot(
           at(
             anyId(),
             {
@@ -120,7 +132,7 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])(
           ),
         ),
       () =>
-        snapshots.saveSnapshot(
+        backend.saveSnapshot(
           at(
             anyId(),
             {
@@ -136,30 +148,30 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])(
       async () => {
         const ttlMs = pick([null, 1 + random(150)])
         const request = { workerId: pick(WORKERS), limit: 1 + random(4), ttlMs, tags: pick(TAGS) }
-        const claimed = await claims.claimAvailableTasks(request)
+        const claimed = await backend.claimAvailableTasks(request)
         held.push(...claimed.map(({ claim }) => claim))
       },
-      () => claims.renewTaskClaim(heldClaim(), 1 + random(150)),
-      () => claims.releaseTaskClaim(heldClaim()),
+      () => backend.renewTaskClaim(heldClaim(), 1 + random(150)),
+      () => backend.releaseTaskClaim(heldClaim()),
       () =>
-        commits.commitTask({
+        backend.commitTask({
           claim: heldClaim(),
           outcome: { kind: 'retry', error: 'e', delayMs: random(100), maxAttempts: 4 },
         }),
       async () => {
-        const { next } = await commits.commitTask({
+        const { next } = await backend.commitTask({
           claim: heldClaim(),
           outcome: completed({ position: { kind: 'at-task', taskId: 't0' }, tags: pick(TAGS) }),
           claimNext: { ttlMs: 100 },
         })
         if (next !== null) held.push(next.claim)
       },
-      () => commits.commitTask({ claim: heldClaim(), outcome: completed({ branch: null }) }),
-      () => signals.storeSignal(anyId(), pick(['pause', 'cancel', 'pause'])),
-      () => signals.clearSignal(anyId(), pick(['pause', 'cancel'])),
-      () => signals.unpause(anyId()),
-      () => signals.sendEvent(anyId(), 'n', bytes('e')),
-      () => snapshots.deleteSnapshot(anyId()),
+      () => backend.commitTask({ claim: heldClaim(), outcome: completed({ branch: null }) }),
+      () => backend.storeSignal(anyId(), pick(['pause', 'cancel', 'pause'])),
+      () => backend.clearSignal(anyId(), pick(['pause', 'cancel'])),
+      () => backend.unpause(anyId()),
+      () => backend.sendEvent(anyId(), 'n', bytes('e')),
+      () => backend.deleteSnapshot(anyId()),
       async () => {
         // Now and then backwards, as a wall clock may go.
         clock.now += random(10) === 0 ? -random(60) : random(60)
@@ -177,7 +189,7 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])(
         ...(random(2) === 0 ? { tags: pick(TAGS) } : undefined),
         ...(random(2) === 0 ? { definitionHashes: ['d0'] } : undefined),
       }
-      const found = await claims.findAvailableTasks({ ...filter, workerId, limit: 1000 })
+      const found = await backend.findAvailableTasks({ ...filter, workerId, limit: 1000 })
       const names = found.map(({ instanceId, taskId }) => `${instanceId}/${taskId}`)
       expect(names).toEqual(naive(records, filter, workerId, clock.now))
       compared += names.length
@@ -189,15 +201,16 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])(
 )
 
 test('what changes leave behind stays in proportion', async () => {
-  const { clock, claims, queue, snapshots } = assemble()
+  const backend = new OpenBackend()
+  const { clock, queue } = backend
   const delayed = (id: string, wakeAt: number) =>
-    snapshots.saveSnapshot(
+    backend.saveSnapshot(
       at(id, { kind: 'at-delay', delayId: 'd', enteredAt: 0, wakeAt, nextTaskId: 'a' }),
     )
   // Due before all others, so that they are not dropped as they come up.
   await delayed('first', 500_000)
-  await snapshots.saveSnapshot(atTask('i'))
-  const claim = await claims.claimTask({
+  await backend.saveSnapshot(atTask('i'))
+  const claim = await backend.claimTask({
     instanceId: 'i',
     taskId: 'a',
     workerId: 'w',
@@ -205,7 +218,7 @@ test('what changes leave behind stays in proportion', async () => {
   })
   for (let beat = 0; beat < 2000; beat += 1) {
     clock.now += 1
-    await claims.renewTaskClaim(claim!, 1_000_000)
+    await backend.renewTaskClaim(claim!, 1_000_000)
     expect(queue.size).toBeLessThan(100)
   }
   for (let save = 0; save < 2000; save += 1) {
@@ -214,7 +227,7 @@ test('what changes leave behind stays in proportion', async () => {
   }
   for (let turn = 0; turn < 2000; turn += 1) {
     await delayed('gone', 1_000_000)
-    await snapshots.deleteSnapshot('gone')
+    await backend.deleteSnapshot('gone')
     expect(queue.size).toBeLessThan(100)
   }
 })

@@ -1,33 +1,5 @@
-import type {
-  Abortable,
-  AvailableTask,
-  BackendStats,
-  CancelDetails,
-  Capabilities,
-  ClaimedTask,
-  ClaimTaskParams,
-  ClaimTasksParams,
-  CommitReceipt,
-  CommitTaskParams,
-  FindTasksParams,
-  ListFilter,
-  PersistentBackend,
-  PruneParams,
-  PruneResult,
-  SaveOptions,
-  SaveTaskResultParams,
-  SendEventOptions,
-  SignalDetails,
-  SignalKind,
-  SignalRequest,
-  SnapshotSummary,
-  TaskClaim,
-  TaskClaimRef,
-  TaskWakeup,
-  WaitForWakeupParams,
-  WorkflowSnapshot,
-} from '@sayiir/persistence-core'
-import { Lifecycle } from '@sayiir/persistence-core/adapter'
+import type { Capabilities } from '@sayiir/persistence-core'
+import { CheckedBackend, type CheckedCalls } from '@sayiir/persistence-core/adapter'
 import { open } from './connect.ts'
 import { Connection, type SqliteDatabase } from './database.ts'
 import { toBackendError } from './errors.ts'
@@ -60,18 +32,13 @@ import { WriteQueue } from './write-queue.ts'
  * await using backend = await SqliteBackend.connect({ path: 'workflows.db' })
  * ```
  */
-export class SqliteBackend implements PersistentBackend {
+export class SqliteBackend extends CheckedBackend {
   readonly name: string = 'sqlite'
   readonly capabilities: Capabilities
-  readonly #lifecycle: Lifecycle
-  readonly #release: () => void
-  readonly #snapshots: SqliteSnapshotStore
-  readonly #results: SqliteTaskResultStore
-  readonly #signals: SqliteSignalStore
-  readonly #claims: SqliteTaskClaimStore
-  readonly #maintenance: SqliteMaintenance
+  protected readonly calls: CheckedCalls
 
-  private constructor(db: Connection, options: CheckedOptions, release: () => void) {
+  private constructor(db: Connection, options: CheckedOptions, disconnect: () => void) {
+    super(options.maxPayloadBytes)
     const inFile = isInFile(db)
     this.capabilities = {
       durable: inFile,
@@ -80,8 +47,6 @@ export class SqliteBackend implements PersistentBackend {
       clock: 'store',
       order: 'global',
     }
-    this.#lifecycle = new Lifecycle(this.name)
-    this.#release = release
     const routes = new Routes()
     const nudge = new Nudge()
     const store = new Store({
@@ -90,14 +55,17 @@ export class SqliteBackend implements PersistentBackend {
       nudge,
       known: new KnownResults(),
       queue: new WriteQueue(db, routes, options.busyTimeoutMs, nudge),
-      lifecycle: this.#lifecycle,
+      lifecycle: this.lifecycle,
       options,
     })
-    this.#snapshots = new SqliteSnapshotStore(store)
-    this.#results = new SqliteTaskResultStore(store)
-    this.#signals = new SqliteSignalStore(store)
-    this.#claims = new SqliteTaskClaimStore(store)
-    this.#maintenance = new SqliteMaintenance(store)
+    this.calls = {
+      snapshots: new SqliteSnapshotStore(store),
+      results: new SqliteTaskResultStore(store),
+      signals: new SqliteSignalStore(store),
+      claims: new SqliteTaskClaimStore(store),
+      maintenance: new SqliteMaintenance(store),
+      disconnect,
+    }
   }
 
   /**
@@ -135,152 +103,6 @@ export class SqliteBackend implements PersistentBackend {
     } catch (error) {
       throw toBackendError(error)
     }
-  }
-
-  saveSnapshot(snapshot: WorkflowSnapshot, options?: SaveOptions): Promise<WorkflowSnapshot> {
-    return this.#snapshots.saveSnapshot(snapshot, options)
-  }
-
-  loadSnapshot(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {
-    return this.#snapshots.loadSnapshot(instanceId, options)
-  }
-
-  deleteSnapshot(instanceId: string, options?: Abortable): Promise<void> {
-    return this.#snapshots.deleteSnapshot(instanceId, options)
-  }
-
-  listSnapshots(filter?: ListFilter): AsyncIterable<SnapshotSummary> {
-    return this.#snapshots.listSnapshots(filter)
-  }
-
-  saveTaskResult(params: SaveTaskResultParams, options?: Abortable): Promise<void> {
-    return this.#results.saveTaskResult(params, options)
-  }
-
-  loadTaskResult(
-    instanceId: string,
-    taskId: string,
-    options?: Abortable,
-  ): Promise<Uint8Array | null> {
-    return this.#results.loadTaskResult(instanceId, taskId, options)
-  }
-
-  storeSignal(
-    instanceId: string,
-    kind: SignalKind,
-    request?: SignalDetails,
-    options?: Abortable,
-  ): Promise<void> {
-    return this.#signals.storeSignal(instanceId, kind, request, options)
-  }
-
-  getSignal(
-    instanceId: string,
-    kind: SignalKind,
-    options?: Abortable,
-  ): Promise<SignalRequest | null> {
-    return this.#signals.getSignal(instanceId, kind, options)
-  }
-
-  clearSignal(instanceId: string, kind: SignalKind, options?: Abortable): Promise<void> {
-    return this.#signals.clearSignal(instanceId, kind, options)
-  }
-
-  checkAndCancel(
-    instanceId: string,
-    details?: CancelDetails,
-    options?: Abortable,
-  ): Promise<boolean> {
-    return this.#signals.checkAndCancel(instanceId, details, options)
-  }
-
-  checkAndPause(instanceId: string, options?: Abortable): Promise<boolean> {
-    return this.#signals.checkAndPause(instanceId, options)
-  }
-
-  checkControlSignals(
-    instanceId: string,
-    details?: CancelDetails,
-    options?: Abortable,
-  ): Promise<'cancelled' | 'paused' | null> {
-    return this.#signals.checkControlSignals(instanceId, details, options)
-  }
-
-  unpause(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {
-    return this.#signals.unpause(instanceId, options)
-  }
-
-  sendEvent(
-    instanceId: string,
-    signalName: string,
-    payload: Uint8Array,
-    options?: SendEventOptions,
-  ): Promise<void> {
-    return this.#signals.sendEvent(instanceId, signalName, payload, options)
-  }
-
-  consumeEvent(
-    instanceId: string,
-    signalName: string,
-    options?: Abortable,
-  ): Promise<Uint8Array | null> {
-    return this.#signals.consumeEvent(instanceId, signalName, options)
-  }
-
-  claimTask(params: ClaimTaskParams, options?: Abortable): Promise<TaskClaim | null> {
-    return this.#claims.claimTask(params, options)
-  }
-
-  releaseTaskClaim(claim: TaskClaimRef, options?: Abortable): Promise<void> {
-    return this.#claims.releaseTaskClaim(claim, options)
-  }
-
-  extendTaskClaim(
-    claim: TaskClaimRef,
-    additionalMs: number,
-    options?: Abortable,
-  ): Promise<TaskClaim> {
-    return this.#claims.extendTaskClaim(claim, additionalMs, options)
-  }
-
-  renewTaskClaim(claim: TaskClaimRef, ttlMs: number, options?: Abortable): Promise<TaskClaim> {
-    return this.#claims.renewTaskClaim(claim, ttlMs, options)
-  }
-
-  findAvailableTasks(params: FindTasksParams, options?: Abortable): Promise<AvailableTask[]> {
-    return this.#claims.findAvailableTasks(params, options)
-  }
-
-  claimAvailableTasks(params: ClaimTasksParams, options?: Abortable): Promise<ClaimedTask[]> {
-    return this.#claims.claimAvailableTasks(params, options)
-  }
-
-  commitTask(params: CommitTaskParams, options?: Abortable): Promise<CommitReceipt> {
-    return this.#claims.commitTask(params, options)
-  }
-
-  waitForWakeup(params: WaitForWakeupParams, options?: Abortable): Promise<TaskWakeup | null> {
-    return this.#claims.waitForWakeup(params, options)
-  }
-
-  prune(params: PruneParams, options?: Abortable): Promise<PruneResult> {
-    return this.#maintenance.prune(params, options)
-  }
-
-  stats(options?: Abortable): Promise<BackendStats> {
-    return this.#maintenance.stats(options)
-  }
-
-  checkHealth(options?: Abortable): Promise<void> {
-    return this.#maintenance.checkHealth(options)
-  }
-
-  close(): Promise<void> {
-    return this.#lifecycle.close(this.#release)
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close()
   }
 }
 

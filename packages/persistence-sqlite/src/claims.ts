@@ -10,6 +10,8 @@ import {
   isEnded,
   isLive,
   notFound,
+  type Prolongation,
+  prolonged,
   terminal,
 } from '@sayiir/persistence-core/adapter'
 import type { Connection } from './database.ts'
@@ -63,10 +65,10 @@ export function releaseClaim(transaction: Transaction, ref: TaskClaimRef): void 
 }
 
 /** Rule C5: a claim that is held, live or expired, gets another expiry. */
-export function moveExpiry(
+export function prolongClaim(
   transaction: Transaction,
   ref: TaskClaimRef,
-  expiry: (expiresAt: number) => number,
+  prolongation: Prolongation,
 ): TaskClaim {
   const { db, now } = transaction
   const { instanceId, taskId } = ref
@@ -76,7 +78,7 @@ export function moveExpiry(
   if (held === null) throw claimLost(instanceId, taskId)
   mustBe(held, ref)
   if (held.expiresAt === null) return { instanceId, taskId, ...held }
-  const claim: HeldClaim = { ...held, expiresAt: expiry(held.expiresAt) }
+  const claim: HeldClaim = { ...held, expiresAt: prolonged(held.expiresAt, prolongation, now) }
   const claimed = isLive(claim, now) ? QUEUE.claimed : QUEUE.ready
   const queue = isHandedOut(row) ? claimed : QUEUE.none
   if (queue === row.queue) {

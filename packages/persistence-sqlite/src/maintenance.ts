@@ -1,13 +1,11 @@
 import type {
-  Abortable,
   BackendStats,
   EndedStatus,
   InstanceStatus,
-  Maintenance,
   PruneParams,
   PruneResult,
 } from '@sayiir/persistence-core'
-import { checkAbortable, checkPruneParams } from '@sayiir/persistence-core/adapter'
+import type { MaintenanceCalls } from '@sayiir/persistence-core/adapter'
 import type { Connection } from './database.ts'
 import { QUEUE } from './records.ts'
 import { checkSchema } from './schema.ts'
@@ -19,45 +17,44 @@ import { readClock } from './transaction.ts'
 const BATCH = 50
 
 /** Pruning, numbers and health of a database. */
-export class SqliteMaintenance implements Maintenance {
+export class SqliteMaintenance implements MaintenanceCalls {
   readonly #store: Store
 
   constructor(store: Store) {
     this.#store = store
   }
 
-  async prune(params: PruneParams, options?: Abortable): Promise<PruneResult> {
-    const { endedBefore, statuses, limit, dryRun } = checkPruneParams(params)
-    const signal = checkAbortable(options)
+  async prune(
+    { endedBefore, statuses, limit, dryRun }: Required<PruneParams>,
+    signal: AbortSignal | undefined,
+  ): Promise<PruneResult> {
     const wanted = [...new Set(statuses)]
-    return this.#store.lifecycle.run(signal, async () => {
-      if (dryRun) {
-        const found = await this.#store.readNow((db) => ended(db, wanted, endedBefore, limit + 1))
-        return { deleted: Math.min(found.length, limit), more: found.length > limit }
-      }
-      let deleted = 0
-      for (;;) {
-        signal?.throwIfAborted()
-        const left = limit - deleted
-        const { count, more } = await this.#store.writeNow(({ db }) => {
-          const size = Math.min(left, BATCH)
-          const ids = ended(db, wanted, endedBefore, size + 1)
-          const batch = ids.slice(0, size)
-          for (const id of batch) deleteInstance(db, id)
-          return { count: batch.length, more: ids.length > batch.length }
-        })
-        deleted += count
-        if (!more || deleted === limit) return { deleted, more }
-      }
-    })
+    if (dryRun) {
+      const found = await this.#store.read((db) => ended(db, wanted, endedBefore, limit + 1))
+      return { deleted: Math.min(found.length, limit), more: found.length > limit }
+    }
+    let deleted = 0
+    for (;;) {
+      signal?.throwIfAborted()
+      const left = limit - deleted
+      const { count, more } = await this.#store.write(({ db }) => {
+        const size = Math.min(left, BATCH)
+        const ids = ended(db, wanted, endedBefore, size + 1)
+        const batch = ids.slice(0, size)
+        for (const id of batch) deleteInstance(db, id)
+        return { count: batch.length, more: ids.length > batch.length }
+      })
+      deleted += count
+      if (!more || deleted === limit) return { deleted, more }
+    }
   }
 
-  async stats(options?: Abortable): Promise<BackendStats> {
-    return this.#store.read(checkAbortable(options), readStats)
+  stats(): Promise<BackendStats> {
+    return this.#store.read(readStats)
   }
 
-  async checkHealth(options?: Abortable): Promise<void> {
-    return this.#store.read(checkAbortable(options), checkSchema)
+  checkHealth(): Promise<void> {
+    return this.#store.read(checkSchema)
   }
 }
 

@@ -1,27 +1,19 @@
 import {
-  type Abortable,
   type CancelDetails,
   resumeWorkflow,
-  type SendEventOptions,
   type SignalDetails,
   type SignalKind,
   type SignalRequest,
-  type SignalStore,
   type WorkflowSnapshot,
 } from '@sayiir/persistence-core'
 import {
   applySignals,
   cannotCancel,
   cannotPause,
-  checkAbortable,
-  checkCancelDetails,
-  checkId,
-  checkIdOrNull,
-  checkPayload,
-  checkSignalDetails,
-  checkSignalKind,
   isEnded,
   notFound,
+  type SentEvent,
+  type SignalCalls,
   terminal,
 } from '@sayiir/persistence-core/adapter'
 import { isEventSeen, queueEvent, rememberEvent, takeEvent } from './event-rows.ts'
@@ -33,23 +25,19 @@ import type { Store } from './store.ts'
 import type { Transaction } from './transaction.ts'
 
 /** Control signals and events in a database. */
-export class SqliteSignalStore implements SignalStore {
+export class SqliteSignalStore implements SignalCalls {
   readonly #store: Store
 
   constructor(store: Store) {
     this.#store = store
   }
 
-  async storeSignal(
+  storeSignal(
     instanceId: string,
     kind: SignalKind,
-    request?: SignalDetails,
-    options?: Abortable,
+    details: Required<SignalDetails>,
   ): Promise<void> {
-    checkId(instanceId, 'instanceId')
-    checkSignalKind(kind)
-    const details = checkSignalDetails(request)
-    return this.#store.write(checkAbortable(options), (transaction) => {
+    return this.#store.write((transaction) => {
       const edit = mustLoad(transaction, instanceId)
       const { status } = edit.head.state
       if (status === (kind === 'cancel' ? 'cancelled' : 'paused')) return
@@ -66,20 +54,12 @@ export class SqliteSignalStore implements SignalStore {
     })
   }
 
-  async getSignal(
-    instanceId: string,
-    kind: SignalKind,
-    options?: Abortable,
-  ): Promise<SignalRequest | null> {
-    checkId(instanceId, 'instanceId')
-    checkSignalKind(kind)
-    return this.#store.read(checkAbortable(options), (db) => readSignals(db, instanceId)[kind])
+  getSignal(instanceId: string, kind: SignalKind): Promise<SignalRequest | null> {
+    return this.#store.read((db) => readSignals(db, instanceId)[kind])
   }
 
-  async clearSignal(instanceId: string, kind: SignalKind, options?: Abortable): Promise<void> {
-    checkId(instanceId, 'instanceId')
-    checkSignalKind(kind)
-    return this.#store.write(checkAbortable(options), (transaction) => {
+  clearSignal(instanceId: string, kind: SignalKind): Promise<void> {
+    return this.#store.write((transaction) => {
       const edit = InstanceEdit.load(transaction, instanceId)
       if (edit === null || (edit.signals & SIGNAL_BITS[kind]) === 0) return
       deleteSignal(transaction.db, instanceId, kind)
@@ -88,29 +68,28 @@ export class SqliteSignalStore implements SignalStore {
     })
   }
 
-  async checkAndCancel(
+  applySignals(
     instanceId: string,
-    details?: CancelDetails,
-    options?: Abortable,
-  ): Promise<boolean> {
-    return (await this.#control(instanceId, ['cancel'], details, options)) !== null
-  }
-
-  async checkAndPause(instanceId: string, options?: Abortable): Promise<boolean> {
-    return (await this.#control(instanceId, ['pause'], undefined, options)) !== null
-  }
-
-  async checkControlSignals(
-    instanceId: string,
-    details?: CancelDetails,
-    options?: Abortable,
+    kinds: readonly SignalKind[],
+    details: Required<CancelDetails>,
   ): Promise<'cancelled' | 'paused' | null> {
-    return this.#control(instanceId, ['cancel', 'pause'], details, options)
+    return this.#store.write((transaction) => {
+      const edit = InstanceEdit.load(transaction, instanceId)
+      if (edit === null || edit.signals === 0) return null
+      const { cancel, pause } = edit.pendingSignals()
+      // A pending cancel holds a pause back even where only pauses are asked for (rule G1).
+      if (cancel !== null && !kinds.includes('cancel')) return null
+      const pending = { cancel, pause: kinds.includes('pause') ? pause : null }
+      const after = applySignals(edit.head, pending, transaction.now, details)
+      if (after === edit.head) return null
+      edit.change(after)
+      edit.flush()
+      return after.state.status === 'cancelled' ? 'cancelled' : 'paused'
+    })
   }
 
-  async unpause(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {
-    checkId(instanceId, 'instanceId')
-    return this.#store.write(checkAbortable(options), (transaction) => {
+  unpause(instanceId: string): Promise<WorkflowSnapshot> {
+    return this.#store.write((transaction) => {
       const edit = mustLoad(transaction, instanceId)
       edit.change(resumeWorkflow(edit.head), { unpaused: true })
       edit.flush()
@@ -118,56 +97,15 @@ export class SqliteSignalStore implements SignalStore {
     })
   }
 
-  async sendEvent(
-    instanceId: string,
-    signalName: string,
-    payload: Uint8Array,
-    options?: SendEventOptions,
-  ): Promise<void> {
-    checkId(instanceId, 'instanceId')
-    checkId(signalName, 'signalName')
-    const bytes = checkPayload(payload, 'payload', this.#store.options.maxPayloadBytes)
-    const signal = checkAbortable(options)
-    const eventId = checkIdOrNull(options?.eventId, 'eventId')
-    const endedAs = await this.#store.write(signal, (transaction) =>
-      deliver(transaction, instanceId, signalName, bytes, eventId),
+  async sendEvent(instanceId: string, event: SentEvent): Promise<void> {
+    const endedAs = await this.#store.write((transaction) =>
+      deliver(transaction, instanceId, event),
     )
     if (endedAs !== null) throw terminal(instanceId, endedAs)
   }
 
-  async consumeEvent(
-    instanceId: string,
-    signalName: string,
-    options?: Abortable,
-  ): Promise<Uint8Array | null> {
-    checkId(instanceId, 'instanceId')
-    checkId(signalName, 'signalName')
-    return this.#store.write(checkAbortable(options), ({ db }) =>
-      takeEvent(db, instanceId, signalName),
-    )
-  }
-
-  async #control(
-    instanceId: string,
-    kinds: readonly SignalKind[],
-    details: CancelDetails | undefined,
-    options: Abortable | undefined,
-  ): Promise<'cancelled' | 'paused' | null> {
-    checkId(instanceId, 'instanceId')
-    const given = checkCancelDetails(details)
-    return this.#store.write(checkAbortable(options), (transaction) => {
-      const edit = InstanceEdit.load(transaction, instanceId)
-      if (edit === null || edit.signals === 0) return null
-      const { cancel, pause } = edit.pendingSignals()
-      // A pending cancel holds a pause back even where only pauses are asked for (rule G1).
-      if (cancel !== null && !kinds.includes('cancel')) return null
-      const pending = { cancel, pause: kinds.includes('pause') ? pause : null }
-      const after = applySignals(edit.head, pending, transaction.now, given)
-      if (after === edit.head) return null
-      edit.change(after)
-      edit.flush()
-      return after.state.status === 'cancelled' ? 'cancelled' : 'paused'
-    })
+  consumeEvent(instanceId: string, signalName: string): Promise<Uint8Array | null> {
+    return this.#store.write(({ db }) => takeEvent(db, instanceId, signalName))
   }
 }
 
@@ -181,9 +119,7 @@ function mustLoad(transaction: Transaction, instanceId: string): InstanceEdit {
 function deliver(
   transaction: Transaction,
   instanceId: string,
-  signalName: string,
-  payload: Uint8Array,
-  eventId: string | null,
+  { signalName, payload, eventId }: SentEvent,
 ): string | null {
   const { db } = transaction
   const edit = mustLoad(transaction, instanceId)

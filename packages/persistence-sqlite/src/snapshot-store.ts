@@ -1,22 +1,13 @@
-import type {
-  Abortable,
-  InstanceStatus,
-  ListFilter,
-  SaveOptions,
-  SnapshotStore,
-  SnapshotSummary,
-  WorkflowSnapshot,
-} from '@sayiir/persistence-core'
+import type { InstanceStatus, SnapshotSummary, WorkflowSnapshot } from '@sayiir/persistence-core'
 import {
+  type CheckedListFilter,
   type CheckedSaveOptions,
-  checkAbortable,
-  checkId,
-  checkListFilter,
-  checkSaveOptions,
-  checkSnapshot,
   compareIds,
   conflict,
   notFound,
+  type RunStep,
+  type SnapshotCalls,
+  type TakeResult,
   toHead,
   withCompletedTasks,
 } from '@sayiir/persistence-core/adapter'
@@ -42,60 +33,51 @@ interface SummaryRow {
 }
 
 /** Snapshots in a database. */
-export class SqliteSnapshotStore implements SnapshotStore {
+export class SqliteSnapshotStore implements SnapshotCalls {
+  readonly takeResult: TakeResult
   readonly #store: Store
 
   constructor(store: Store) {
     this.#store = store
+    const { known, options } = store
+    this.takeResult = (result, name) => known.take(result, name, options.maxPayloadBytes)
   }
 
-  async saveSnapshot(snapshot: WorkflowSnapshot, options?: SaveOptions): Promise<WorkflowSnapshot> {
-    const { known } = this.#store
-    const { maxPayloadBytes } = this.#store.options
-    const checked = checkSnapshot(snapshot, maxPayloadBytes, (result, name) =>
-      known.take(result, name, maxPayloadBytes),
-    )
-    const conditions = checkSaveOptions(options, checked)
-    return this.#store.write(options?.signal, (transaction) =>
-      save(transaction, known, checked, conditions),
-    )
-  }
-
-  async loadSnapshot(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {
-    checkId(instanceId, 'instanceId')
-    return this.#store.read(checkAbortable(options), (db) =>
-      load(db, this.#store.known, instanceId),
+  saveSnapshot(
+    snapshot: WorkflowSnapshot,
+    conditions: CheckedSaveOptions,
+  ): Promise<WorkflowSnapshot> {
+    return this.#store.write((transaction) =>
+      save(transaction, this.#store.known, snapshot, conditions),
     )
   }
 
-  async deleteSnapshot(instanceId: string, options?: Abortable): Promise<void> {
-    checkId(instanceId, 'instanceId')
-    return this.#store.write(checkAbortable(options), ({ db }) => {
+  loadSnapshot(instanceId: string): Promise<WorkflowSnapshot> {
+    return this.#store.read((db) => load(db, this.#store.known, instanceId))
+  }
+
+  deleteSnapshot(instanceId: string): Promise<void> {
+    return this.#store.write(({ db }) => {
       if (!deleteInstance(db, instanceId)) throw notFound(instanceId)
     })
   }
 
-  async *listSnapshots(filter?: ListFilter): AsyncGenerator<SnapshotSummary> {
-    const { statuses, definitionHashes, prefix, after, limit, signal } = checkListFilter(filter)
-    const { lifecycle } = this.#store
-    lifecycle.check(signal)
-    let left = limit
+  async *listSnapshots(
+    { statuses, definitionHashes, prefix, after }: CheckedListFilter,
+    run: RunStep,
+  ): AsyncGenerator<SnapshotSummary> {
     let from = after ?? ''
     // The prefix itself is an id that has it.
     let including = prefix !== null && compareIds(prefix, from) > 0
     if (including) from = prefix ?? ''
     for (;;) {
-      const rows = await this.#store.read(signal, (db) => readPage(db, from, including))
+      const rows = await run(() => this.#store.read((db) => readPage(db, from, including)))
       for (const row of rows) {
         if (prefix !== null && !row.id.startsWith(prefix)) return
         if (statuses?.includes(row.status) === false) continue
         if (definitionHashes?.includes(row.definition_hash) === false) continue
-        lifecycle.check(signal)
         yield toSummary(row)
-        left -= 1
-        if (left === 0) return
       }
-      lifecycle.check(signal)
       const last = rows.at(-1)
       if (last === undefined || rows.length < PAGE) return
       from = last.id

@@ -40,18 +40,13 @@ export class Store {
     this.nudge = parts.nudge
   }
 
-  /** Runs a call that writes: `work` checks first, then writes, and never waits. */
-  write<T>(signal: AbortSignal | undefined, work: (transaction: Transaction) => T): Promise<T> {
-    return this.lifecycle.run(signal, () => this.#queue.run(work))
+  /** Changes the database: `work` checks first, then writes, and never waits. */
+  write<T>(work: (transaction: Transaction) => T): Promise<T> {
+    return this.#queue.run(work)
   }
 
-  /** Runs a call that only reads, in a transaction, so that it sees one state of all. */
-  read<T>(signal: AbortSignal | undefined, work: (db: Connection) => T): Promise<T> {
-    return this.lifecycle.run(signal, () => this.readNow(work))
-  }
-
-  /** As {@link Store.read}, within a call that runs already. */
-  async readNow<T>(work: (db: Connection) => T): Promise<T> {
+  /** Reads in a transaction, so that all is of one state. */
+  async read<T>(work: (db: Connection) => T): Promise<T> {
     const db = this.#db
     try {
       return await whileBusy(this.options.busyTimeoutMs, () => {
@@ -68,10 +63,5 @@ export class Store {
     } catch (error) {
       throw toBackendError(error)
     }
-  }
-
-  /** As {@link Store.write}, within a call that runs already. */
-  writeNow<T>(work: (transaction: Transaction) => T): Promise<T> {
-    return this.#queue.run(work)
   }
 }

@@ -1,33 +1,19 @@
-import {
-  type Abortable,
-  completeTask,
-  type SaveTaskResultParams,
-  type TaskResultStore,
-} from '@sayiir/persistence-core'
-import {
-  checkAbortable,
-  checkId,
-  checkTaskResultParams,
-  notFound,
-} from '@sayiir/persistence-core/adapter'
+import { completeTask, type SaveTaskResultParams } from '@sayiir/persistence-core'
+import { notFound, type TaskResultCalls } from '@sayiir/persistence-core/adapter'
 import { InstanceEdit } from './instance-edit.ts'
 import { readResult, readStatus } from './records.ts'
 import type { Store } from './store.ts'
 
 /** Single outputs in a database. */
-export class SqliteTaskResultStore implements TaskResultStore {
+export class SqliteTaskResultStore implements TaskResultCalls {
   readonly #store: Store
 
   constructor(store: Store) {
     this.#store = store
   }
 
-  async saveTaskResult(params: SaveTaskResultParams, options?: Abortable): Promise<void> {
-    const { instanceId, taskId, output, claim } = checkTaskResultParams(
-      params,
-      this.#store.options.maxPayloadBytes,
-    )
-    return this.#store.write(checkAbortable(options), (transaction) => {
+  saveTaskResult({ instanceId, taskId, output, claim }: SaveTaskResultParams): Promise<void> {
+    return this.#store.write((transaction) => {
       const edit = InstanceEdit.load(transaction, instanceId)
       if (edit === null) throw notFound(instanceId)
       edit.mustBeOpen()
@@ -39,14 +25,8 @@ export class SqliteTaskResultStore implements TaskResultStore {
     })
   }
 
-  async loadTaskResult(
-    instanceId: string,
-    taskId: string,
-    options?: Abortable,
-  ): Promise<Uint8Array | null> {
-    checkId(instanceId, 'instanceId')
-    checkId(taskId, 'taskId')
-    return this.#store.read(checkAbortable(options), (db) => {
+  loadTaskResult(instanceId: string, taskId: string): Promise<Uint8Array | null> {
+    return this.#store.read((db) => {
       if (readStatus(db, instanceId) === null) throw notFound(instanceId)
       return readResult(db, instanceId, taskId)
     })

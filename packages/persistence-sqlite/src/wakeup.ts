@@ -35,7 +35,7 @@ export function waitForWork(
     intervalMs: options.pollIntervalMs,
     nudged: () => nudge.signal,
     peek: async () => {
-      const found = await store.readNow((db) => {
+      const found = await store.read((db) => {
         const now = readClock(db)
         const version = `${dataVersion(db)} ${nudge.commits}`
         if (quiet?.version === version && now < quiet.dueAt) {
@@ -52,7 +52,7 @@ export function waitForWork(
       // Something must be taken care of first, which takes the write lock.
       return (
         found ??
-        store.writeNow((transaction) => {
+        store.write((transaction) => {
           const [task] = findTasks(transaction, query)
           return { wakeup: task === undefined ? null : toWakeup(task), dueInMs: 0 }
         })

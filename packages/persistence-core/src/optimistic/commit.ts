@@ -1,4 +1,3 @@
-import { copyBytes } from '../check.ts'
 import { compareIds } from '../compare-ids.ts'
 import {
   applySignals,
@@ -61,7 +60,7 @@ export async function decideCommit(
       if (result !== null && result.due.length > 0) await settle(session, result.due)
       if (claimed === null) return { revision, status, next: null }
       const isOwn = claimed.instanceId === claim.instanceId && outcome.kind === 'completed'
-      const outputs = isOwn ? new Map([[taskId, copyBytes(outcome.output)]]) : undefined
+      const outputs = isOwn ? new Map([[taskId, outcome.output]]) : undefined
       return { revision, status, next: await toClaimedTask(session, claimed, after, outputs) }
     },
   }

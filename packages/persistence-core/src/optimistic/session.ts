@@ -1,5 +1,5 @@
 import { BackendError, notFound, quote } from '../errors.ts'
-import { Lifecycle, pause } from '../lifecycle.ts'
+import { type Lifecycle, pause } from '../lifecycle.ts'
 import { isEnded } from '../snapshot.ts'
 import { InstanceCache } from './instance-cache.ts'
 import { KnownResults } from './known-results.ts'
@@ -59,10 +59,10 @@ export class Session {
   readonly clock: StoreClock = new StoreClock()
   readonly #turns = new Turns()
 
-  constructor(store: OptimisticStore, name: string, options: SessionOptions) {
+  constructor(store: OptimisticStore, lifecycle: Lifecycle, options: SessionOptions) {
     this.store = store
+    this.lifecycle = lifecycle
     this.options = options
-    this.lifecycle = new Lifecycle(name)
   }
 
   /** Reads an instance. */

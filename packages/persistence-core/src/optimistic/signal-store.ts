@@ -1,21 +1,7 @@
-import type { Abortable } from '../backend.ts'
-import { checkId, checkIdOrNull, checkPayload } from '../check.ts'
-import {
-  checkAbortable,
-  checkCancelDetails,
-  checkSignalDetails,
-  checkSignalKind,
-} from '../check-params.ts'
+import type { SentEvent, SignalCalls } from '../checked-calls.ts'
 import { applySignals } from '../dispatch.ts'
 import { terminal } from '../errors.ts'
-import type {
-  CancelDetails,
-  SendEventOptions,
-  SignalDetails,
-  SignalKind,
-  SignalRequest,
-  SignalStore,
-} from '../signal-store.ts'
+import type { CancelDetails, SignalDetails, SignalKind, SignalRequest } from '../signal-store.ts'
 import { isEnded, type WorkflowSnapshot } from '../snapshot.ts'
 import { cannotCancel, cannotPause, resumeWorkflow } from '../transitions.ts'
 import { InstanceEdit } from './instance-edit.ts'
@@ -24,196 +10,126 @@ import { handOutWhole, readWhole } from './snapshot-store.ts'
 import type { StoredInstance } from './store.ts'
 
 /** Control signals and events. */
-export class OptimisticSignalStore implements SignalStore {
+export class OptimisticSignalStore implements SignalCalls {
   readonly #session: Session
 
   constructor(session: Session) {
     this.#session = session
   }
 
-  async storeSignal(
+  storeSignal(
     instanceId: string,
     kind: SignalKind,
-    request?: SignalDetails,
-    options?: Abortable,
+    details: Required<SignalDetails>,
   ): Promise<void> {
-    checkId(instanceId, 'instanceId')
-    checkSignalKind(kind)
-    const details = checkSignalDetails(request)
-    const { lifecycle, store } = this.#session
-    return lifecycle.run(checkAbortable(options), () =>
-      this.#session.changeExisting(instanceId, (before, { at }): Decision<void> => {
-        const { status } = before.head.state
-        const nothing = { write: null, reply: () => undefined }
-        if (status === (kind === 'cancel' ? 'cancelled' : 'paused')) return nothing
-        if (isEnded(status)) {
-          throw kind === 'cancel'
-            ? cannotCancel(instanceId, status)
-            : cannotPause(instanceId, `it is ${status}`)
-        }
-        const edit = InstanceEdit.of(store, before, at)
-        edit.setSignal(kind, { kind, ...details, requestedAt: edit.at })
-        return { write: edit.toWrite(), reply: () => undefined }
-      }),
-    )
-  }
-
-  async getSignal(
-    instanceId: string,
-    kind: SignalKind,
-    options?: Abortable,
-  ): Promise<SignalRequest | null> {
-    checkId(instanceId, 'instanceId')
-    checkSignalKind(kind)
-    return this.#session.lifecycle.run(checkAbortable(options), async () => {
-      const { stored } = await this.#session.read(instanceId)
-      return stored?.[kind] ?? null
+    return this.#session.changeExisting(instanceId, (before, { at }): Decision<void> => {
+      const { status } = before.head.state
+      const nothing = { write: null, reply: () => undefined }
+      if (status === (kind === 'cancel' ? 'cancelled' : 'paused')) return nothing
+      if (isEnded(status)) {
+        throw kind === 'cancel'
+          ? cannotCancel(instanceId, status)
+          : cannotPause(instanceId, `it is ${status}`)
+      }
+      const edit = InstanceEdit.of(this.#session.store, before, at)
+      edit.setSignal(kind, { kind, ...details, requestedAt: edit.at })
+      return { write: edit.toWrite(), reply: () => undefined }
     })
   }
 
-  async clearSignal(instanceId: string, kind: SignalKind, options?: Abortable): Promise<void> {
-    checkId(instanceId, 'instanceId')
-    checkSignalKind(kind)
-    const { lifecycle, store } = this.#session
-    return lifecycle.run(checkAbortable(options), () =>
-      this.#session.change(instanceId, ({ before, at }): Decision<void> => {
-        if (before === null || before[kind] === null) return { write: null, reply: () => undefined }
-        const edit = InstanceEdit.of(store, before, at)
-        edit.setSignal(kind, null)
-        return { write: edit.toWrite(), reply: () => undefined }
-      }),
-    )
+  async getSignal(instanceId: string, kind: SignalKind): Promise<SignalRequest | null> {
+    const { stored } = await this.#session.read(instanceId)
+    return stored?.[kind] ?? null
   }
 
-  async checkAndCancel(
-    instanceId: string,
-    details?: CancelDetails,
-    options?: Abortable,
-  ): Promise<boolean> {
-    return (await this.#control(instanceId, ['cancel'], details, options)) !== null
-  }
-
-  async checkAndPause(instanceId: string, options?: Abortable): Promise<boolean> {
-    return (await this.#control(instanceId, ['pause'], undefined, options)) !== null
-  }
-
-  async checkControlSignals(
-    instanceId: string,
-    details?: CancelDetails,
-    options?: Abortable,
-  ): Promise<'cancelled' | 'paused' | null> {
-    return this.#control(instanceId, ['cancel', 'pause'], details, options)
-  }
-
-  async unpause(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {
-    checkId(instanceId, 'instanceId')
-    const session = this.#session
-    return session.lifecycle.run(checkAbortable(options), () => {
-      let whole: Awaited<ReturnType<typeof readWhole>> = null
-      return session.changeExisting(
-        instanceId,
-        async (before, { at }): Promise<Decision<WorkflowSnapshot>> => {
-          const edit = InstanceEdit.of(session.store, before, at)
-          const completedTasks = new Map(whole?.snapshot.state.completedTasks)
-          const event = await edit.change(resumeWorkflow(edit.head), { unpaused: true })
-          if (event !== null) {
-            completedTasks.delete(event.taskId)
-            completedTasks.set(event.taskId, event)
-          }
-          return {
-            write: edit.toWrite(),
-            reply: (after) => {
-              const { head } = after ?? before
-              if (after !== null) session.known.remember(after, completedTasks.values())
-              return handOutWhole(head, completedTasks)
-            },
-          }
-        },
-        {
-          read: async () => {
-            whole = await readWhole(session, instanceId)
-            return whole ?? { now: session.clock.now(), stored: null }
-          },
-        },
-      )
+  clearSignal(instanceId: string, kind: SignalKind): Promise<void> {
+    return this.#session.change(instanceId, ({ before, at }): Decision<void> => {
+      if (before === null || before[kind] === null) return { write: null, reply: () => undefined }
+      const edit = InstanceEdit.of(this.#session.store, before, at)
+      edit.setSignal(kind, null)
+      return { write: edit.toWrite(), reply: () => undefined }
     })
   }
 
-  async sendEvent(
-    instanceId: string,
-    signalName: string,
-    payload: Uint8Array,
-    options?: SendEventOptions,
-  ): Promise<void> {
-    const session = this.#session
-    checkId(instanceId, 'instanceId')
-    checkId(signalName, 'signalName')
-    const bytes = checkPayload(payload, 'payload', session.options.maxPayloadBytes)
-    const signal = checkAbortable(options)
-    const eventId = checkIdOrNull(options?.eventId, 'eventId')
-    const event = { signalName, eventId, payload: bytes }
-    return session.lifecycle.run(signal, async () => {
-      let isKnown = false
-      const endedAs = await session.changeExisting(
-        instanceId,
-        (before, { at }) => deliver(session, before, at, event, isKnown),
-        {
-          read: async () => {
-            const id = eventId === null ? undefined : { signalName, eventId }
-            const { now, stored, isKnownEvent } = await session.store.read(instanceId, id)
-            session.saw(now, stored)
-            isKnown = isKnownEvent
-            return { now, stored }
-          },
-        },
-      )
-      if (endedAs !== null) throw terminal(instanceId, endedAs)
-    })
-  }
-
-  async consumeEvent(
-    instanceId: string,
-    signalName: string,
-    options?: Abortable,
-  ): Promise<Uint8Array | null> {
-    checkId(instanceId, 'instanceId')
-    checkId(signalName, 'signalName')
-    return this.#session.lifecycle.run(checkAbortable(options), () => {
-      this.#session.cache.delete(instanceId)
-      return this.#session.store.takeEvent(instanceId, signalName)
-    })
-  }
-
-  async #control(
+  applySignals(
     instanceId: string,
     kinds: readonly SignalKind[],
-    details: CancelDetails | undefined,
-    options: Abortable | undefined,
+    details: Required<CancelDetails>,
   ): Promise<'cancelled' | 'paused' | null> {
-    checkId(instanceId, 'instanceId')
-    const given = checkCancelDetails(details)
-    const { lifecycle, store } = this.#session
-    return lifecycle.run(checkAbortable(options), () =>
-      this.#session.change(
-        instanceId,
-        async ({ before, at }): Promise<Decision<'cancelled' | 'paused' | null>> => {
-          const nothing = { write: null, reply: () => null }
-          // A pending cancel holds a pause back even where only pauses are asked for (rule G1).
-          if (before === null || (before.cancel !== null && !kinds.includes('cancel')))
-            return nothing
-          const pending = {
-            cancel: before.cancel,
-            pause: kinds.includes('pause') ? before.pause : null,
-          }
-          const edit = InstanceEdit.of(store, before, at)
-          const after = applySignals(edit.head, pending, edit.at, given)
-          if (after === edit.head) return nothing
-          await edit.change(after)
-          const applied = after.state.status === 'cancelled' ? 'cancelled' : 'paused'
-          return { write: edit.toWrite(), reply: () => applied }
-        },
-      ),
+    return this.#session.change(
+      instanceId,
+      async ({ before, at }): Promise<Decision<'cancelled' | 'paused' | null>> => {
+        const nothing = { write: null, reply: () => null }
+        // A pending cancel holds a pause back even where only pauses are asked for (rule G1).
+        if (before === null || (before.cancel !== null && !kinds.includes('cancel'))) return nothing
+        const pending = {
+          cancel: before.cancel,
+          pause: kinds.includes('pause') ? before.pause : null,
+        }
+        const edit = InstanceEdit.of(this.#session.store, before, at)
+        const after = applySignals(edit.head, pending, edit.at, details)
+        if (after === edit.head) return nothing
+        await edit.change(after)
+        const applied = after.state.status === 'cancelled' ? 'cancelled' : 'paused'
+        return { write: edit.toWrite(), reply: () => applied }
+      },
     )
+  }
+
+  unpause(instanceId: string): Promise<WorkflowSnapshot> {
+    const session = this.#session
+    let whole: Awaited<ReturnType<typeof readWhole>> = null
+    return session.changeExisting(
+      instanceId,
+      async (before, { at }): Promise<Decision<WorkflowSnapshot>> => {
+        const edit = InstanceEdit.of(session.store, before, at)
+        const completedTasks = new Map(whole?.snapshot.state.completedTasks)
+        const event = await edit.change(resumeWorkflow(edit.head), { unpaused: true })
+        if (event !== null) {
+          completedTasks.delete(event.taskId)
+          completedTasks.set(event.taskId, event)
+        }
+        return {
+          write: edit.toWrite(),
+          reply: (after) => {
+            const { head } = after ?? before
+            if (after !== null) session.known.remember(after, completedTasks.values())
+            return handOutWhole(head, completedTasks)
+          },
+        }
+      },
+      {
+        read: async () => {
+          whole = await readWhole(session, instanceId)
+          return whole ?? { now: session.clock.now(), stored: null }
+        },
+      },
+    )
+  }
+
+  async sendEvent(instanceId: string, event: SentEvent): Promise<void> {
+    const session = this.#session
+    const { signalName, eventId } = event
+    let isKnown = false
+    const endedAs = await session.changeExisting(
+      instanceId,
+      (before, { at }) => deliver(session, before, at, event, isKnown),
+      {
+        read: async () => {
+          const id = eventId === null ? undefined : { signalName, eventId }
+          const { now, stored, isKnownEvent } = await session.store.read(instanceId, id)
+          session.saw(now, stored)
+          isKnown = isKnownEvent
+          return { now, stored }
+        },
+      },
+    )
+    if (endedAs !== null) throw terminal(instanceId, endedAs)
+  }
+
+  consumeEvent(instanceId: string, signalName: string): Promise<Uint8Array | null> {
+    this.#session.cache.delete(instanceId)
+    return this.#session.store.takeEvent(instanceId, signalName)
   }
 }
 
@@ -222,11 +138,7 @@ async function deliver(
   { store }: Session,
   before: StoredInstance,
   at: number,
-  event: {
-    readonly signalName: string
-    readonly eventId: string | null
-    readonly payload: Uint8Array
-  },
+  event: SentEvent,
   isKnown: boolean,
 ): Promise<Decision<string | null>> {
   const edit = InstanceEdit.of(store, before, at)

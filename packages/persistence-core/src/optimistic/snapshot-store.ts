@@ -1,12 +1,6 @@
-import type { Abortable } from '../backend.ts'
-import { checkId } from '../check.ts'
-import {
-  type CheckedSaveOptions,
-  checkAbortable,
-  checkListFilter,
-  checkSaveOptions,
-} from '../check-params.ts'
-import { checkSnapshot } from '../check-snapshot.ts'
+import type { CheckedListFilter, CheckedSaveOptions } from '../check-params.ts'
+import type { TakeResult } from '../check-snapshot.ts'
+import type { RunStep, SnapshotCalls } from '../checked-calls.ts'
 import { compareIds } from '../compare-ids.ts'
 import { conflict, notFound } from '../errors.ts'
 import {
@@ -17,7 +11,6 @@ import {
   type WorkflowSnapshot,
   withCompletedTasks,
 } from '../snapshot.ts'
-import type { ListFilter, SaveOptions, SnapshotStore } from '../snapshot-store.ts'
 import { STORED_ELSEWHERE } from '../stored-elsewhere.ts'
 import { branchResults, mapBranches } from './branches.ts'
 import { copyHead } from './hand-out.ts'
@@ -29,50 +22,45 @@ import type { StoredInstance } from './store.ts'
 const PAGE = 500
 
 /** Snapshots, saved and loaded whole. */
-export class OptimisticSnapshotStore implements SnapshotStore {
+export class OptimisticSnapshotStore implements SnapshotCalls {
+  readonly takeResult: TakeResult
   readonly #session: Session
 
   constructor(session: Session) {
     this.#session = session
+    const { known, options } = session
+    this.takeResult = (result, name) => known.take(result, name, options.maxPayloadBytes)
   }
 
-  async saveSnapshot(snapshot: WorkflowSnapshot, options?: SaveOptions): Promise<WorkflowSnapshot> {
+  saveSnapshot(
+    snapshot: WorkflowSnapshot,
+    conditions: CheckedSaveOptions,
+  ): Promise<WorkflowSnapshot> {
     const session = this.#session
-    const { maxPayloadBytes } = session.options
-    const checked = checkSnapshot(snapshot, maxPayloadBytes, (result, name) =>
-      session.known.take(result, name, maxPayloadBytes),
-    )
-    const conditions = checkSaveOptions(options, checked)
-    return session.lifecycle.run(options?.signal, () =>
-      session.change(checked.instanceId, (basis) => save(session, basis, checked, conditions), {
-        // What was never stored is new, as a rule; else it is at the revision that it says.
-        guess: checked.revision === 0 ? null : guessAt(session, checked),
-      }),
+    return session.change(
+      snapshot.instanceId,
+      (basis) => save(session, basis, snapshot, conditions),
+      // What was never stored is new, as a rule; else it is at the revision that it says.
+      { guess: snapshot.revision === 0 ? null : guessAt(session, snapshot) },
     )
   }
 
-  async loadSnapshot(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {
-    checkId(instanceId, 'instanceId')
-    return this.#session.lifecycle.run(checkAbortable(options), async () => {
-      const whole = await readWhole(this.#session, instanceId)
-      if (whole === null) throw notFound(instanceId)
-      return whole.snapshot
-    })
+  async loadSnapshot(instanceId: string): Promise<WorkflowSnapshot> {
+    const whole = await readWhole(this.#session, instanceId)
+    if (whole === null) throw notFound(instanceId)
+    return whole.snapshot
   }
 
-  async deleteSnapshot(instanceId: string, options?: Abortable): Promise<void> {
-    checkId(instanceId, 'instanceId')
-    return this.#session.lifecycle.run(checkAbortable(options), async () => {
-      this.#session.cache.delete(instanceId)
-      if (!(await this.#session.store.remove(instanceId))) throw notFound(instanceId)
-    })
+  async deleteSnapshot(instanceId: string): Promise<void> {
+    this.#session.cache.delete(instanceId)
+    if (!(await this.#session.store.remove(instanceId))) throw notFound(instanceId)
   }
 
-  async *listSnapshots(filter?: ListFilter): AsyncGenerator<SnapshotSummary> {
-    const { statuses, definitionHashes, prefix, after, limit, signal } = checkListFilter(filter)
-    const { lifecycle, store } = this.#session
-    lifecycle.check(signal)
-    if (statuses?.length === 0 || definitionHashes?.length === 0) return
+  async *listSnapshots(
+    { statuses, definitionHashes, prefix, after, limit }: CheckedListFilter,
+    run: RunStep,
+  ): AsyncGenerator<SnapshotSummary> {
+    const { store } = this.#session
     let left = limit
     let start = after
     // The prefix itself is an id that has it.
@@ -80,17 +68,14 @@ export class OptimisticSnapshotStore implements SnapshotStore {
     if (inclusive) start = prefix
     for (;;) {
       const page = { start, inclusive, limit: Math.min(PAGE, left), statuses, definitionHashes }
-      const summaries = await lifecycle.run(signal, () => store.list(page))
+      const summaries = await run(() => store.list(page))
       for (const summary of summaries) {
         if (prefix !== null && !summary.instanceId.startsWith(prefix)) return
-        lifecycle.check(signal)
         yield summary
         left -= 1
-        if (left === 0) return
       }
-      lifecycle.check(signal)
       const last = summaries.at(-1)
-      if (last === undefined || summaries.length < page.limit) return
+      if (last === undefined || summaries.length < page.limit || left === 0) return
       start = last.instanceId
       inclusive = false
     }
