@@ -6,7 +6,7 @@ import {
 } from '@sayiir/persistence-core/adapter'
 import type { Client } from './client.ts'
 import { encodeStored, finalOutputOf, signalsOf } from './encode.ts'
-import { flags, jsonTexts, payloads, plain, texts } from './literals.ts'
+import { alike, flags, jsonTexts, payloads, plain, texts } from './literals.ts'
 import { classOf, json, number, slotOf } from './records.ts'
 import type { Routes } from './routes.ts'
 
@@ -29,19 +29,22 @@ export async function createInstances(
   const tasks = afters.flatMap((after, index) =>
     after.entries.map((entry) => ({ entry, after, w: index + 1 })),
   )
-  const routeIds = await Promise.all(
-    tasks.map(({ entry, after }) => routes.idOf(after.head.definitionHash, entry.tags)),
-  )
+  const routeIds: number[] = []
+  for (const { entry, after } of tasks) {
+    const id = routes.idOf(after.head.definitionHash, entry.tags)
+    // Known as a rule: then nothing is waited for.
+    routeIds.push(typeof id === 'number' ? id : await id)
+  }
   const results = writes.flatMap((write, index) =>
     write.results.map((result) => ({ result, w: index + 1 })),
   )
   const [row = []] = await client.query(CREATE, [
     texts(afters.map(({ head }) => head.instanceId)),
     plain(afters.map(({ generation }) => generation)),
-    plain(writes.map(({ at }) => at)),
-    plain(writes.map(({ toleranceMs }) => toleranceMs)),
-    texts(afters.map(({ head }) => head.definitionHash)),
-    texts(afters.map(({ head }) => head.state.status)),
+    plain(alike(writes.map(({ at }) => at))),
+    plain(alike(writes.map(({ toleranceMs }) => toleranceMs))),
+    texts(alike(afters.map(({ head }) => head.definitionHash))),
+    texts(alike(afters.map(({ head }) => head.state.status))),
     plain(
       afters.map(({ head }) => (isEnded(head.state.status) ? head.updatedAt : 0)),
       0,
@@ -55,10 +58,10 @@ export async function createInstances(
       tasks.map(({ entry, after }) => slotOf(after.head, entry.taskId)),
       0,
     ),
-    texts(tasks.map(({ entry }) => entry.taskId)),
-    flags(tasks.map(({ after }) => isOpen(after))),
-    plain(tasks.map(({ entry }, index) => classOf(routeIds[index] ?? 0, entry))),
-    plain(tasks.map(({ entry }) => entry.availableSince)),
+    texts(alike(tasks.map(({ entry }) => entry.taskId))),
+    flags(alike(tasks.map(({ after }) => isOpen(after)))),
+    plain(alike(tasks.map(({ entry }, index) => classOf(routeIds[index] ?? 0, entry)))),
+    plain(alike(tasks.map(({ entry }) => entry.availableSince))),
     plain(
       tasks.map(({ entry }) => entry.priority),
       3,

@@ -47,10 +47,13 @@ const BY_CODE: Readonly<Record<string, string>> = {
   CONNECT_TIMEOUT: 'the database could not be connected to in time',
 }
 
-/** Errors after which nothing was written, so that the same may be tried again. */
+/**
+ * Errors after which nothing was written, so that the same may be tried again; that a row is there
+ * (23505) is then seen before it is written.
+ */
 export function isRefusedForOthers(error: unknown): boolean {
   const { code } = error as Partial<DriverError>
-  return code === '40001' || code === '40P01'
+  return code === '40001' || code === '40P01' || code === '23505'
 }
 
 /** Whether a row was locked by somebody else for too long; then nothing was written. */

@@ -1,5 +1,10 @@
 import { BackendError } from '@sayiir/persistence-core'
-import { CallQueue, type InstanceWrite, type WriteResult } from '@sayiir/persistence-core/adapter'
+import {
+  CallQueue,
+  type CallQueueOptions,
+  type InstanceWrite,
+  type WriteResult,
+} from '@sayiir/persistence-core/adapter'
 import { changeInstances } from './change-batch.ts'
 import type { Client } from './client.ts'
 import { createInstances } from './create-batch.ts'
@@ -7,12 +12,14 @@ import { isLockTimeout } from './errors.ts'
 import type { Routes } from './routes.ts'
 
 /** Instances that are made, or changed, in one statement at most. */
-const MAX_CREATED = 500
+const MAX_CREATED = 250
 const MAX_CHANGED = 250
 /** Bytes of their payloads, about. */
 const MAX_BYTES: number = 1024 * 1024
 /** Statements under way at a time. New instances: while one waits for the disk, another is worked on. */
 const CREATES_IN_FLIGHT = 2
+/** Where there are many: so that the database is at work while the next are encoded. */
+const FULL_CREATES_IN_FLIGHT = 4
 /** Changes: what comes meanwhile travels together, since a statement costs as much as several rows. */
 const CHANGES_IN_FLIGHT = 1
 
@@ -27,10 +34,15 @@ export class InstanceWriter {
   readonly #changed: CallQueue<InstanceWrite, Outcome>
 
   constructor(client: Client, routes: Routes, agingIntervalMs: number) {
-    this.#created = queueOf(MAX_CREATED, CREATES_IN_FLIGHT, (writes) =>
-      createInstances(client, routes, writes),
+    this.#created = queueOf(
+      {
+        maxCalls: MAX_CREATED,
+        maxInFlight: CREATES_IN_FLIGHT,
+        maxFullInFlight: FULL_CREATES_IN_FLIGHT,
+      },
+      (writes) => createInstances(client, routes, writes),
     )
-    this.#changed = queueOf(MAX_CHANGED, CHANGES_IN_FLIGHT, (writes) =>
+    this.#changed = queueOf({ maxCalls: MAX_CHANGED, maxInFlight: CHANGES_IN_FLIGHT }, (writes) =>
       changeInstances(client, routes, agingIntervalMs, writes),
     )
   }
@@ -43,14 +55,15 @@ export class InstanceWriter {
 }
 
 function queueOf(
-  maxCalls: number,
-  maxInFlight: number,
+  limits: Pick<
+    CallQueueOptions<InstanceWrite, Outcome>,
+    'maxCalls' | 'maxInFlight' | 'maxFullInFlight'
+  >,
   send: Send,
 ): CallQueue<InstanceWrite, Outcome> {
   return new CallQueue({
-    maxCalls,
+    ...limits,
     maxBytes: MAX_BYTES,
-    maxInFlight,
     sizeOf,
     send: (writes) => sendInOrder(writes, send),
   })

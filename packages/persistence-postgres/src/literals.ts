@@ -14,6 +14,12 @@ export function texts(values: readonly (string | null)[], usual?: string | null)
   return `${literal}}`
 }
 
+/** The values, or the first one only where all are the same: the statement repeats it. */
+export function alike<T>(values: readonly T[]): readonly T[] {
+  const [first] = values
+  return first !== undefined && values.every((value) => value === first) ? [first] : values
+}
+
 /** Numbers, and other values that need no quotes. Where all are `usual`, none. */
 export function plain(values: readonly (number | string | null)[], usual?: number): string {
   if (usual !== undefined && values.every((value) => value === usual)) return '{}'

@@ -150,6 +150,32 @@ test('lock_timeout: a row that somebody else keeps fails its own commit, and non
   expect(rest.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled'])
 })
 
+test('an instance that somebody makes at the same moment is found, and others are made', async () => {
+  const schema = freshSchema()
+  await using held = await claimedWith('', schema)
+  const { backend } = held
+  const other = await transaction()
+  const columns = await admin`SELECT column_name AS name FROM information_schema.columns
+    WHERE table_schema = ${schema} AND table_name = 'instance'`
+  const changed: Record<string, string> = { id: `'x'`, key: '-1', generation: 'gen_random_uuid()' }
+  await other.unsafe(`INSERT INTO ${schema}.instance (${columns.map(({ name }) => name)})
+    SELECT ${columns.map(({ name }) => changed[name] ?? name)} FROM ${schema}.instance`)
+  const saved = Promise.allSettled(
+    ['w', 'x', 'y'].map((id) => backend.saveSnapshot(atTask(id), { expectedRevision: 0 })),
+  )
+  await untilBlocked(schema)
+  await other`COMMIT`
+  other.release()
+  expect(await saved).toMatchObject([
+    { status: 'fulfilled', value: { revision: 1 } },
+    { status: 'rejected', reason: { code: 'CONFLICT' } },
+    { status: 'fulfilled', value: { revision: 1 } },
+  ])
+  const tasks = await admin`SELECT instance_id AS id FROM ${admin(schema)}.task ORDER BY 1`
+  expect(tasks.map(({ id }) => id)).toEqual(['i', 'w', 'y'])
+  expect((await backend.stats()).byStatus['in-progress']).toBe(3)
+})
+
 test('a connection that is killed in the middle of a write is UNAVAILABLE; repeated, it lands once', async () => {
   const schema = freshSchema()
   await using held = await claimedWith('', schema)

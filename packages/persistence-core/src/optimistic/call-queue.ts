@@ -8,6 +8,8 @@ export interface CallQueueOptions<Call, Reply> {
   readonly maxBytes: number
   /** Groups on their way at a time. */
   readonly maxInFlight: number
+  /** The same where the next group is full, so that nothing is gained by waiting; `maxInFlight` by default. */
+  readonly maxFullInFlight?: number
   /** Bytes of a call, roughly. */
   sizeOf(call: Call): number
 }
@@ -37,14 +39,17 @@ export class CallQueue<Call, Reply> {
 
   /** At the end of this turn, so that what is called in one go leaves in one go. */
   #schedule(): void {
-    if (this.#scheduled || this.#inFlight >= this.#options.maxInFlight) return
+    if (this.#scheduled || !this.#maySend()) return
     this.#scheduled = true
     setImmediate(() => {
       this.#scheduled = false
-      while (this.#waiting.length > 0 && this.#inFlight < this.#options.maxInFlight) {
-        void this.#send(this.#take())
-      }
+      while (this.#waiting.length > 0 && this.#maySend()) void this.#send(this.#take())
     })
+  }
+
+  #maySend(): boolean {
+    const { maxCalls, maxInFlight, maxFullInFlight = maxInFlight } = this.#options
+    return this.#inFlight < (this.#waiting.length < maxCalls ? maxInFlight : maxFullInFlight)
   }
 
   #take(): Waiting<Call, Reply>[] {

@@ -3,6 +3,8 @@ import type { StoredInstance } from './store.ts'
 
 /** Bytes that are kept at most, roughly. */
 const MAX_BYTES: number = 32 * 1024 * 1024
+/** The part that is kept when there are more. */
+const KEPT = 7 / 8
 /** What an instance takes beside its payloads, roughly. */
 const BASE_BYTES = 2048
 
@@ -34,10 +36,10 @@ export class InstanceCache {
     if (bytes > MAX_BYTES / 8) return
     this.#instances.set(instanceId, { stored, bytes })
     this.#bytes += bytes
-    // Asking a map for its first key costs what was deleted before it.
     if (this.#bytes <= MAX_BYTES) return
+    // Many at a time: a walk of the map passes all that was deleted before.
     for (const oldest of this.#instances.keys()) {
-      if (this.#bytes <= MAX_BYTES) break
+      if (this.#bytes <= MAX_BYTES * KEPT) break
       this.delete(oldest)
     }
   }

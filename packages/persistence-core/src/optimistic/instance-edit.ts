@@ -200,6 +200,12 @@ export class InstanceEdit {
     return result
   }
 
+  /** The first state of a new instance is the one that it was created with; events it has none. */
+  start(): void {
+    this.#move({ ...this.head }, {})
+    this.head = { ...this.head, revision: 1 }
+  }
+
   /** Goes on with an event that arrived for the signal that the instance is parked at. */
   async deliver(signalId: string, payload: Uint8Array): Promise<void> {
     this.putResult({ taskId: signalId, output: payload })

@@ -84,6 +84,7 @@ export class KnownResults {
   /** Remembers that these are all the results that `stored` has, in order. */
   remember(stored: StoredInstance, results: Iterable<TaskResult>): void {
     const all = Array.from(results)
+    if (all.length === 0) return
     const { revision } = stored.head
     const list = this.#places.get(all[0] as TaskResult)?.list
     const isLonger =

@@ -89,29 +89,62 @@ function guessAt(session: Session, snapshot: WorkflowSnapshot): StoredInstance |
 }
 
 /** Rules S1–S6. */
-async function save(
+function save(
   session: Session,
-  { before, at, isGuess }: Basis,
+  basis: Basis,
+  snapshot: WorkflowSnapshot,
+  options: CheckedSaveOptions,
+): Decision<WorkflowSnapshot> | Promise<Decision<WorkflowSnapshot>> {
+  const { before } = basis
+  return before === null
+    ? saveNew(session, basis, snapshot, options)
+    : saveOver(session, before, basis, snapshot, options)
+}
+
+/** Starts an instance; at once, because there is nothing to read. */
+function saveNew(
+  session: Session,
+  { at }: Basis,
+  snapshot: WorkflowSnapshot,
+  { expectedRevision, claim }: CheckedSaveOptions,
+): Decision<WorkflowSnapshot> {
+  const { instanceId } = snapshot
+  if (claim !== null) throw notFound(instanceId)
+  if (expectedRevision !== null && expectedRevision !== 0) {
+    throw conflict(instanceId, expectedRevision, null)
+  }
+  const { completedTasks } = snapshot.state
+  const edit = InstanceEdit.create(session.store, toHead(snapshot), at)
+  for (const result of completedTasks.values()) edit.putResult(result)
+  edit.noteStored(completedTasks)
+  edit.start()
+  const { head } = edit
+  return {
+    write: edit.toWrite(),
+    reply: (after) => {
+      if (after !== null) session.known.remember(after, completedTasks.values())
+      return handOutWhole(head, completedTasks)
+    },
+  }
+}
+
+async function saveOver(
+  session: Session,
+  before: StoredInstance,
+  { at, isGuess }: Basis,
   snapshot: WorkflowSnapshot,
   { expectedRevision, claim, release }: CheckedSaveOptions,
 ): Promise<Decision<WorkflowSnapshot>> {
   const { instanceId } = snapshot
-  const edit =
-    before === null
-      ? InstanceEdit.create(session.store, toHead(snapshot), at)
-      : InstanceEdit.of(session.store, before, at)
-  if (before === null) {
-    if (claim !== null) throw notFound(instanceId)
-  } else {
-    edit.mustBeOpen()
-    if (claim !== null) edit.mustHold(claim)
-  }
-  const revision = before?.head.revision ?? null
-  if (expectedRevision !== null && expectedRevision !== (revision ?? 0)) {
+  const edit = InstanceEdit.of(session.store, before, at)
+  edit.mustBeOpen()
+  if (claim !== null) edit.mustHold(claim)
+  const { revision } = before.head
+  if (expectedRevision !== null && expectedRevision !== revision) {
     throw conflict(instanceId, expectedRevision, revision)
   }
   // A save that overwrites would not notice that its guess is of another instance.
-  if (isGuess && before !== null && before.head.revision !== snapshot.revision) {
+  if (isGuess && revision !== snapshot.revision) {
     return { write: null, reply: () => snapshot }
   }
   const completedTasks = new Map(snapshot.state.completedTasks)
@@ -171,11 +204,10 @@ export function handOut(
 
 /** A whole snapshot as its caller gets it. */
 export function handOutWhole(head: SnapshotHead, completedTasks: CompletedTasks): WorkflowSnapshot {
+  const finished = branchResults(head)
+  if (finished.length === 0) return withCompletedTasks(copyHead(head), completedTasks)
   const outputs = new Map(
-    branchResults(head).map(({ taskId }) => [
-      taskId,
-      completedTasks.get(taskId)?.output ?? new Uint8Array(0),
-    ]),
+    finished.map(({ taskId }) => [taskId, completedTasks.get(taskId)?.output ?? new Uint8Array(0)]),
   )
   return withCompletedTasks(handOut(head, outputs), completedTasks)
 }

@@ -1,71 +1,16 @@
 import { ENTRY, INSTANCE, SETTINGS } from './0002-dispatch.ts'
 
 /** Adds up by how many the instances of each status changed. */
-const COUNT = `INSERT INTO {s}.instance_count AS c (shard, status, instances)
+export const COUNT: string = `INSERT INTO {s}.instance_count AS c (shard, status, instances)
     SELECT pg_backend_pid() & 31, d.status, sum(d.difference) FROM`
-const COUNTED = `GROUP BY d.status HAVING sum(d.difference) <> 0 ORDER BY d.status
+export const COUNTED: string = `GROUP BY d.status HAVING sum(d.difference) <> 0 ORDER BY d.status
     ON CONFLICT (shard, status) DO UPDATE SET instances = c.instances + excluded.instances`
 
 /** Where a task belongs in the queue that nobody has claimed. */
-const READY = `CASE WHEN o.open THEN o.class END, CASE WHEN o.open THEN o.since END`
+export const READY: string = `CASE WHEN o.open THEN o.class END, CASE WHEN o.open THEN o.since END`
 
 /** Never edited once released: a change is a migration of its own. `{s}` is the schema. */
 export const changes: string = `
--- Makes new instances, with their tasks (t_), results (r_); w: which of the instances, from 1.
--- The numbers of those that were not made.
-CREATE FUNCTION {s}.create_instances(
-  p_ids text[], p_generations uuid[], p_at bigint[], p_tolerances bigint[], p_definitions text[],
-  p_statuses text[], p_ended bigint[], p_signals text[], p_heads text, p_inputs bytea[], p_finals bytea[],
-  t_w integer[], t_slots integer[], t_tasks text[], t_open boolean[], t_classes bigint[], t_sinces bigint[],
-  t_priorities integer[], t_attempts bigint[], t_failers text[], t_inputs text[], t_timers boolean[],
-  r_w integer[], r_tasks text[], r_places bigint[], r_outputs bytea[], p_routes bigint[],
-  OUT now_ms bigint, OUT failed integer[])
-LANGUAGE plpgsql ${SETTINGS} AS $$
-#variable_conflict use_column
-DECLARE
-  v_count integer := cardinality(p_ids);
-  v_keys bigint[];
-  v_made bigint[];
-BEGIN
-  now_ms := {s}.now_ms();
-  v_keys := ARRAY(SELECT nextval('{s}.counter') FROM generate_series(1, v_count));
-  WITH made AS (
-    INSERT INTO {s}.instance (key, generation, created_at, updated_at, ended_at, version, revision,
-      queued_events, has_events, id, definition_hash, status, initial_input, final_output, signals, head)
-    SELECT p_key, generation, at, at, nullif(ended, 0), 1, 1, 0, false, id, definition, status, input, final,
-      nullif(signals, ''), head
-    FROM unnest(v_keys, p_ids, p_generations, p_at, p_tolerances, p_definitions, p_statuses, p_ended,
-      p_signals, string_to_array(p_heads, chr(1)), p_inputs, p_finals)
-      AS w (p_key, id, generation, at, tolerance, definition, status, ended, signals, head, input, final)
-    WHERE abs(at - now_ms) <= tolerance
-    ON CONFLICT (id) DO NOTHING RETURNING key)
-  SELECT array_agg(key) INTO v_made FROM made;
-  IF cardinality(v_made) IS DISTINCT FROM v_count THEN
-    -- Of those that were not made nothing else is written either: their keys become null.
-    v_keys := ARRAY(SELECT CASE WHEN k = ANY (v_made) THEN k END FROM unnest(v_keys) WITH ORDINALITY AS x (k, n) ORDER BY n);
-    failed := ARRAY(SELECT n::integer FROM unnest(v_keys) WITH ORDINALITY AS x (k, n) WHERE k IS NULL);
-  END IF;
-  ${COUNT} (SELECT w.status, 1 AS difference FROM unnest(v_keys, p_statuses) AS w (k, status)
-    WHERE k IS NOT NULL) AS d ${COUNTED};
-  IF cardinality(t_w) > 0 THEN
-    INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
-      priority, attempt, last_failed_worker, input_task_id, timer, deliveries, queue_class, queue_at)
-    SELECT v_keys[o.w], coalesce(o.slot, 0), p_ids[o.w], coalesce(o.task, ''), o.open, o.class, o.since, coalesce(o.priority, 3),
-      coalesce(o.attempt, 1), o.failer, o.input, coalesce(o.timer, false), 0, ${READY}
-    FROM unnest(t_w, t_slots, t_tasks, t_open, t_classes, t_sinces, t_priorities, t_attempts, t_failers,
-      t_inputs, t_timers)
-      AS o (w, slot, task, open, class, since, priority, attempt, failer, input, timer)
-    WHERE v_keys[o.w] IS NOT NULL;
-    PERFORM {s}.wake(p_routes, now_ms);
-  END IF;
-  IF cardinality(r_w) > 0 THEN
-    INSERT INTO {s}.result (instance_key, task_id, place, output)
-    SELECT v_keys[r.w], r.task, r.place, r.output
-    FROM unnest(r_w, r_tasks, r_places, r_outputs) AS r (w, task, place, output)
-    WHERE v_keys[r.w] IS NOT NULL;
-  END IF;
-END $$;
-
 -- Changes instances that are there still as they were read. Of each (p_): what is compared, what it
 -- becomes. t_: what becomes of its tasks; kinds: 0 removed, 1 another takes its place, 2 new,
 -- 3 moved, 4 only its claim must be held; flags: 1 committed, 2 claimed at once, 4 its claim is

@@ -2,6 +2,7 @@ import { tables } from './0001-tables.ts'
 import { dispatch } from './0002-dispatch.ts'
 import { changes } from './0003-changes.ts'
 import { maintenance } from './0004-maintenance.ts'
+import { creation } from './0005-creation.ts'
 
 /** A step of the schema. */
 export interface Migration {
@@ -16,4 +17,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0002-dispatch', sql: dispatch },
   { name: '0003-changes', sql: changes },
   { name: '0004-maintenance', sql: maintenance },
+  { name: '0005-creation', sql: creation },
 ]

@@ -1,0 +1,71 @@
+import { SETTINGS } from './0002-dispatch.ts'
+import { COUNT, COUNTED, READY } from './0003-changes.ts'
+
+/** Never edited once released: a change is a migration of its own. `{s}` is the schema. */
+export const creation: string = `
+-- Makes new instances, with their tasks (t_), results (r_); w: which of the instances, from 1. Of
+-- some parameters one element stands for all, where all are alike. The numbers of those that were
+-- not made. One that somebody else makes at the same moment fails all, to be done again: finding it
+-- out row by row (ON CONFLICT) would cost every row a lock and a record in the log.
+CREATE FUNCTION {s}.create_instances(
+  p_ids text[], p_generations uuid[], p_at bigint[], p_tolerances bigint[], p_definitions text[],
+  p_statuses text[], p_ended bigint[], p_signals text[], p_heads text, p_inputs bytea[], p_finals bytea[],
+  t_w integer[], t_slots integer[], t_tasks text[], t_open boolean[], t_classes bigint[], t_sinces bigint[],
+  t_priorities integer[], t_attempts bigint[], t_failers text[], t_inputs text[], t_timers boolean[],
+  r_w integer[], r_tasks text[], r_places bigint[], r_outputs bytea[], p_routes bigint[],
+  OUT now_ms bigint, OUT failed integer[])
+LANGUAGE plpgsql ${SETTINGS} AS $$
+#variable_conflict use_column
+DECLARE
+  v_count integer := cardinality(p_ids);
+  v_made integer;
+  v_keys bigint[];
+BEGIN
+  now_ms := {s}.now_ms();
+  v_keys := ARRAY(SELECT nextval('{s}.counter') FROM generate_series(1, v_count));
+  INSERT INTO {s}.instance (key, generation, created_at, updated_at, ended_at, version, revision,
+    queued_events, has_events, id, definition_hash, status, initial_input, final_output, signals, head)
+  SELECT w.key, w.generation, coalesce(w.at, p_at[1]), coalesce(w.at, p_at[1]), nullif(w.ended, 0), 1, 1,
+    0, false, w.id, coalesce(w.definition, p_definitions[1]), coalesce(w.status, p_statuses[1]), w.input,
+    w.final, nullif(w.signals, ''), w.head
+  FROM unnest(v_keys, p_ids, p_generations, p_at, p_tolerances, p_definitions, p_statuses, p_ended,
+    p_signals, string_to_array(p_heads, chr(1)), p_inputs, p_finals)
+    AS w (key, id, generation, at, tolerance, definition, status, ended, signals, head, input, final)
+  WHERE abs(coalesce(w.at, p_at[1]) - now_ms) <= coalesce(w.tolerance, p_tolerances[1])
+    AND NOT EXISTS (SELECT 1 FROM {s}.instance i WHERE i.id = w.id);
+  GET DIAGNOSTICS v_made = ROW_COUNT;
+  IF v_made <> v_count THEN
+    -- Of those that were not made nothing else is written either: their keys become null.
+    v_keys := ARRAY(SELECT i.key FROM unnest(v_keys, p_ids) WITH ORDINALITY AS x (key, id, n)
+      LEFT JOIN {s}.instance i ON i.id = x.id AND i.key = x.key ORDER BY x.n);
+    failed := ARRAY(SELECT x.n::integer FROM unnest(v_keys) WITH ORDINALITY AS x (key, n) WHERE x.key IS NULL);
+    IF v_made = 0 THEN RETURN; END IF;
+  END IF;
+  IF v_made = v_count AND cardinality(p_statuses) = 1 THEN
+    ${COUNT} (SELECT p_statuses[1] AS status, v_count AS difference) AS d ${COUNTED};
+  ELSE
+    ${COUNT} (SELECT coalesce(w.status, p_statuses[1]) AS status, 1 AS difference
+      FROM unnest(v_keys, p_statuses) AS w (key, status) WHERE w.key IS NOT NULL) AS d ${COUNTED};
+  END IF;
+  IF cardinality(t_w) > 0 THEN
+    INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
+      priority, attempt, last_failed_worker, input_task_id, timer, deliveries, queue_class, queue_at)
+    SELECT v_keys[o.w], coalesce(o.slot, 0), p_ids[o.w], o.task, o.open, o.class, o.since,
+      coalesce(o.priority, 3), coalesce(o.attempt, 1), o.failer, o.input, coalesce(o.timer, false), 0, ${READY}
+    FROM (SELECT x.w, x.slot, coalesce(x.task, t_tasks[1]) AS task, coalesce(x.open, t_open[1]) AS open,
+        coalesce(x.class, t_classes[1]) AS class, coalesce(x.since, t_sinces[1]) AS since, x.priority,
+        x.attempt, x.failer, x.input, x.timer
+      FROM unnest(t_w, t_slots, t_tasks, t_open, t_classes, t_sinces, t_priorities, t_attempts, t_failers,
+        t_inputs, t_timers)
+        AS x (w, slot, task, open, class, since, priority, attempt, failer, input, timer)) AS o
+    WHERE v_keys[o.w] IS NOT NULL;
+    PERFORM {s}.wake(p_routes, now_ms);
+  END IF;
+  IF cardinality(r_w) > 0 THEN
+    INSERT INTO {s}.result (instance_key, task_id, place, output)
+    SELECT v_keys[r.w], r.task, r.place, r.output
+    FROM unnest(r_w, r_tasks, r_places, r_outputs) AS r (w, task, place, output)
+    WHERE v_keys[r.w] IS NOT NULL;
+  END IF;
+END $$;
+`
