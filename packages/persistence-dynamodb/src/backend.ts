@@ -11,11 +11,15 @@ import {
   type DynamoDBConnectOptions,
 } from './options.ts'
 import { readShards, setUp } from './schema.ts'
-import { type DynamoDBClientLike, Service } from './service.ts'
+import { Service } from './service.ts'
 import { DynamoDBStore } from './store.ts'
+import { type DynamoDBClientLike, SdkTransport, type Transport } from './transport.ts'
+import { Wire } from './wire.ts'
 
 /** Milliseconds that a connection may take to be made. */
 const CONNECTION_MS = 2000
+/** Connections at most. */
+const MAX_SOCKETS = 64
 
 /**
  * Durable workflows in one table of Amazon DynamoDB, for any number of processes.
@@ -57,15 +61,22 @@ export class DynamoDBBackend extends OptimisticBackend {
       ...(credentials === undefined ? undefined : { credentials }),
       requestHandler: {
         connectionTimeout: CONNECTION_MS,
-        httpsAgent: { maxSockets: 64, keepAlive: true },
-        httpAgent: { maxSockets: 64, keepAlive: true },
+        httpsAgent: { maxSockets: MAX_SOCKETS, keepAlive: true },
+        httpAgent: { maxSockets: MAX_SOCKETS, keepAlive: true },
       },
     })
-    try {
-      const store = await open(client, checked, () => client.destroy())
-      return new DynamoDBBackend(store, checked)
-    } catch (error) {
+    const clock = new ServiceClock()
+    const timeoutMs = checked.requestTimeoutMs
+    const sdk = new SdkTransport(client, clock, timeoutMs)
+    const wire = new Wire(sdk, client, clock, { timeoutMs, maxSockets: MAX_SOCKETS })
+    const end = (): void => {
+      wire.close()
       client.destroy()
+    }
+    try {
+      return new DynamoDBBackend(await open(wire, clock, checked, end), checked)
+    } catch (error) {
+      end()
       throw error
     }
   }
@@ -83,16 +94,19 @@ export class DynamoDBBackend extends OptimisticBackend {
     if (typeof (client as Partial<DynamoDBClientLike> | null)?.send !== 'function') {
       throw new TypeError('client must be a DynamoDBClient of @aws-sdk/client-dynamodb')
     }
-    return new DynamoDBBackend(await open(client, checked, () => undefined), checked)
+    const clock = new ServiceClock()
+    const transport = new SdkTransport(client, clock, checked.requestTimeoutMs)
+    return new DynamoDBBackend(await open(transport, clock, checked, () => undefined), checked)
   }
 }
 
 async function open(
-  client: DynamoDBClientLike,
+  transport: Transport,
+  clock: ServiceClock,
   options: CheckedOptions,
   end: () => void,
 ): Promise<DynamoDBStore> {
-  const service = new Service(client, new ServiceClock(), options)
+  const service = new Service(transport, clock, options)
   const keys = new Keys(options.keyPrefix)
   await setUp(service, keys, options)
   const shards = Math.max(options.shards, await readShards(service, keys))

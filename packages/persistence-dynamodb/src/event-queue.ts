@@ -1,9 +1,9 @@
 import type { TransactWriteItem } from '@aws-sdk/client-dynamodb'
 import { type InstanceWrite, isEnded } from '@sayiir/persistence-core/adapter'
+import { type Attributes, keyOf } from './expressions.ts'
 import { bytesOf, type State } from './instance-item.ts'
 import type { Change, InstanceStore, Parts } from './instance-store.ts'
 import { digest, type ItemKey, type Keys } from './keys.ts'
-import { type Attributes, keyOf } from './service.ts'
 
 /** Bytes of an event in an item of its own; a transaction has room for 4 MB. */
 const EVENT_BYTES: number = 64 * 1024

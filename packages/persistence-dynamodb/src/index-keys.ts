@@ -5,9 +5,9 @@ import {
   isOpen,
   TIMER_TASK_ID,
 } from '@sayiir/persistence-core/adapter'
+import type { Attributes } from './expressions.ts'
 import { codeOf, type State } from './instance-item.ts'
 import { type EndedCode, type Keys, shardOf } from './keys.ts'
-import type { Attributes } from './service.ts'
 import { classOf, type TaskClass } from './task-class.ts'
 
 /** For claims that never expire: later than any time that there is. */

@@ -5,5 +5,5 @@ export type {
   DynamoDBConnectOptions,
 } from './options.ts'
 export { tableDefinition } from './schema.ts'
-export type { DynamoDBClientLike } from './service.ts'
 export { cloudFormationTemplate, terraformResource } from './templates.ts'
+export type { DynamoDBClientLike } from './transport.ts'

@@ -6,7 +6,7 @@ import type {
   HeldClaim,
   StoredInstance,
 } from '@sayiir/persistence-core/adapter'
-import type { Attributes } from './service.ts'
+import type { Attributes } from './expressions.ts'
 
 /** Tells the time. */
 export interface Clock {

@@ -2,6 +2,7 @@ import type { TransactWriteItem } from '@aws-sdk/client-dynamodb'
 import { BackendError } from '@sayiir/persistence-core'
 import { isEnded, pause, quote, Turns } from '@sayiir/persistence-core/adapter'
 import { type Bodies, nameOf, type Written } from './bodies.ts'
+import type { Attributes } from './expressions.ts'
 import { indexKeys } from './index-keys.ts'
 import { addWrite, InstanceItem, type State, WRITE_NAME } from './instance-item.ts'
 import { conditionOf, difference, ItemUpdates } from './item-updates.ts'
@@ -9,7 +10,7 @@ import { type Keys, randomName, shardOf } from './keys.ts'
 import type { Markers } from './markers.ts'
 import type { Nudge } from './nudge.ts'
 import { type Results, referenceOf } from './results.ts'
-import type { Attributes, Conditional, Service } from './service.ts'
+import type { Conditional, Service } from './service.ts'
 import { referencesOf, type StateCodec } from './state-codec.ts'
 import type { TaskClasses } from './task-class.ts'
 
@@ -124,12 +125,12 @@ export class InstanceStore {
    * it decides again, on what is there now. That nothing is to be written is concluded only from
    * what was read in this call.
    *
-   * @param options.supposed What is there, as far as the caller knows: `cached`, or `absent`.
+   * @param options.supposed What is there, as far as the caller knows: `cached`, `absent`, or an item.
    */
   change<T>(
     instanceId: string,
     decide: (basis: Basis) => Promise<Change<T>> | Change<T>,
-    options: { readonly supposed?: 'absent' | 'cached' | 'unknown' } = {},
+    options: { readonly supposed?: 'absent' | 'cached' | InstanceItem } = {},
   ): Promise<T> {
     return this.#turns.run(instanceId, () => this.#change(instanceId, decide, options))
   }
@@ -170,9 +171,10 @@ export class InstanceStore {
   async #change<T>(
     instanceId: string,
     decide: (basis: Basis) => Promise<Change<T>> | Change<T>,
-    { supposed = 'cached' }: { readonly supposed?: 'absent' | 'cached' | 'unknown' },
+    { supposed = 'cached' }: { readonly supposed?: 'absent' | 'cached' | InstanceItem },
   ): Promise<T> {
-    const guess = supposed === 'unknown' ? undefined : this.#cache.get(instanceId)
+    const known = this.#cache.get(instanceId)
+    const guess = known ?? (typeof supposed === 'string' ? undefined : supposed)
     let item = guess ?? (supposed === 'absent' ? null : await this.#get(instanceId))
     let isFresh = guess === undefined && supposed !== 'absent'
     for (let tries = 1; tries < MAX_TRIES; tries += 1) {

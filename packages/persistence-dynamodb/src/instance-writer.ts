@@ -30,6 +30,8 @@ export interface Written {
   readonly now: number
   /** The task of the same instance that was claimed. */
   readonly own: ClaimedEntry | null
+  /** What is there now. */
+  readonly after: Known | null
 }
 
 /** Rule by rule what an engine's write makes of a stored instance. */
@@ -96,6 +98,7 @@ export class InstanceWriter {
     return this.#withResults(claimed?.state ?? state, known, write, record, {
       now,
       own: claimed?.claimed ?? null,
+      after: null,
     })
   }
 
@@ -170,13 +173,18 @@ export class InstanceWriter {
         ? undefined
         : { finally: () => Promise.all(afterwards.map((step) => step())) }),
       others: events,
-      answer: () => written,
+      answer: (after) => ({ ...written, after }),
     }
   }
 
-  /** The claim that came with a commit, where that was not known when it was written. */
-  async noteNext(instanceId: string, taskId: string, token: number, next: Next): Promise<void> {
-    await this.#instances.change(instanceId, ({ known }): Change<void> => {
+  /**
+   * The claim that came with a commit, where that was not known when it was written.
+   *
+   * @param commit The task and token that were committed.
+   */
+  async noteNext({ after }: Written, commit: Next, next: Next): Promise<void> {
+    const { instanceId, taskId, token } = commit
+    const decide = ({ known }: Basis): Change<void> => {
       const nothing = { next: null, answer: () => undefined }
       const entry = known?.state.tail.find((one) => one.taskId === taskId)
       if (known === null || entry?.record == null || entry.record.token !== token) return nothing
@@ -190,7 +198,9 @@ export class InstanceWriter {
         next: { ...(isSame ? withoutLastToken(state, taskId) : state), tail },
         answer: () => undefined,
       }
-    })
+    }
+    const supposed = after === null ? 'cached' : after.item
+    await this.#instances.change(instanceId, decide, { supposed })
   }
 }
 

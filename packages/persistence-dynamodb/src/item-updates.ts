@@ -2,29 +2,27 @@ import type { AttributeValue, BatchStatementRequest } from '@aws-sdk/client-dyna
 import { BackendError } from '@sayiir/persistence-core'
 import { CallQueue } from '@sayiir/persistence-core/adapter'
 import { isThrottled } from './errors.ts'
+import { type Attributes, type Condition, keyOf, type Update } from './expressions.ts'
 import { type InstanceItem, sizeOf } from './instance-item.ts'
 import type { ItemKey } from './keys.ts'
-import {
-  type Attributes,
-  type Condition,
-  type Conditional,
-  keyOf,
-  type Service,
-  type Update,
-} from './service.ts'
+import type { Conditional, Service } from './service.ts'
 
 /** Statements of a request at most: the service's limit. */
 const MAX_STATEMENTS = 25
 /** Bytes of a request at most; the service takes 4 MB. */
 const MAX_BYTES = 2_000_000
 /** Requests on their way at a time, before calls wait for company. */
-const MAX_IN_FLIGHT = 4
-/** Calls from which on one request for all is cheaper than a request each. */
-const MIN_STATEMENTS = 3
+const MAX_IN_FLIGHT = 16
+/** Calls from which on one request for all is better than a request each: the service takes longer over a statement. */
+const MIN_STATEMENTS = 16
+
+/** Bytes of an item up to which it is cheaper to send the whole than to tell what changes. */
+const SMALL_BYTES = 2048
 
 /** A conditional update of an instance's own item. */
 interface Call {
   readonly key: ItemKey
+  readonly after: Attributes
   readonly update: Update
   /** The write names that must still be there; null: there must be no item. */
   readonly writes: string | null
@@ -56,7 +54,7 @@ export class ItemUpdates {
     after: Attributes,
   ): Promise<Conditional> {
     const update = difference(before?.attributes ?? {}, after)
-    return this.#queue.call({ key, update, writes: before?.writes ?? null }).then(settled)
+    return this.#queue.call({ key, after, update, writes: before?.writes ?? null }).then(settled)
   }
 
   async #send(calls: readonly Call[]): Promise<readonly Conditional[]> {
@@ -99,8 +97,11 @@ export class ItemUpdates {
     )
   }
 
-  #single({ key, update, writes }: Call): Promise<Conditional> {
-    return this.#service.updateIf(key, update, conditionOf(writes))
+  #single({ key, after, update, writes }: Call): Promise<Conditional> {
+    const condition = conditionOf(writes)
+    return writes === null || sizeOf(after) <= SMALL_BYTES
+      ? this.#service.putIf(key, after, condition)
+      : this.#service.updateIf(key, update, condition)
   }
 
   #statement({ key, update, writes }: Call): BatchStatementRequest {

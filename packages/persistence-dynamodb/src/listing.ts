@@ -1,8 +1,8 @@
 import type { SnapshotSummary } from '@sayiir/persistence-core'
 import type { ListPage } from '@sayiir/persistence-core/adapter'
+import type { Attributes } from './expressions.ts'
 import { codeOf, InstanceItem } from './instance-item.ts'
 import type { Parts } from './instance-store.ts'
-import type { Attributes } from './service.ts'
 
 /** One shard's part of a listing, read ahead by a page. */
 interface Lane {

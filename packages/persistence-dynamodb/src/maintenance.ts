@@ -5,12 +5,12 @@ import type {
   PruneResult,
 } from '@sayiir/persistence-core'
 import { isEnded, isFree, isLive, isOpen, TIMER_TASK_ID } from '@sayiir/persistence-core/adapter'
+import type { Attributes } from './expressions.ts'
 import { FRACTION, NEVER } from './index-keys.ts'
 import { codeOf, type InstanceItem, statusOf } from './instance-item.ts'
 import type { InstanceStore, Parts } from './instance-store.ts'
 import type { EndedCode } from './keys.ts'
 import type { Removal } from './removal.ts'
-import type { Attributes } from './service.ts'
 
 /** Instances that are deleted at a time. */
 const AT_ONCE = 8

@@ -1,7 +1,8 @@
+import type { Attributes } from './expressions.ts'
 import { FRACTION } from './index-keys.ts'
 import type { InstanceItem } from './instance-item.ts'
 import type { ItemKey, Keys } from './keys.ts'
-import type { Attributes, Service } from './service.ts'
+import type { Service } from './service.ts'
 
 /** Milliseconds that a write may be on its way, at the very most. */
 const IN_FLIGHT_MS = 600_000

@@ -1,11 +1,11 @@
 import { bodyNameOf, nameOf, SWEEP_AFTER_MS } from './bodies.ts'
 import { MAX_CLOCK_ERROR_MS } from './clock.ts'
+import type { Attributes } from './expressions.ts'
 import { addWrite, InstanceItem, WRITE_NAME } from './instance-item.ts'
 import type { InstanceStore, Parts } from './instance-store.ts'
 import { dateOf, HEAD, type ItemKey, randomName, shardOf } from './keys.ts'
 import { referenceOf } from './results.ts'
 import { TTL_ATTRIBUTE } from './schema.ts'
-import type { Attributes } from './service.ts'
 import { referencesOf } from './state-codec.ts'
 
 /** Milliseconds after which the service may delete what the sweeper has not come to. */

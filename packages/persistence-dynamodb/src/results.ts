@@ -1,5 +1,6 @@
 import type { CommitRecord } from '@sayiir/persistence-core/adapter'
 import type { Bodies } from './bodies.ts'
+import type { Attributes } from './expressions.ts'
 import {
   readRecord,
   readResult,
@@ -9,7 +10,7 @@ import {
   writeRecord,
 } from './instance-item.ts'
 import type { ItemKey, Keys } from './keys.ts'
-import type { Attributes, Service } from './service.ts'
+import type { Service } from './service.ts'
 
 /** Bytes of an output that an item of a result has itself: it is written once, so this may be much. */
 const INLINE_BYTES: number = 256 * 1024

@@ -1,11 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  CreateTableCommand,
-  type CreateTableCommandInput,
-  DescribeTableCommand,
-  type DescribeTableCommandOutput,
-  type TableDescription,
-  UpdateTimeToLiveCommand,
+import type {
+  CreateTableCommandInput,
+  DescribeTableCommandOutput,
+  TableDescription,
 } from '@aws-sdk/client-dynamodb'
 import { BackendError } from '@sayiir/persistence-core'
 import type { Keys } from './keys.ts'
@@ -104,10 +101,9 @@ export async function readShards(service: Service, keys: Keys): Promise<number> 
 
 async function describe(service: Service): Promise<TableDescription | null> {
   try {
-    const reply = await service.send<DescribeTableCommandOutput>(
-      'DescribeTable',
-      new DescribeTableCommand({ TableName: service.tableName }),
-    )
+    const reply = await service.send<DescribeTableCommandOutput>('DescribeTable', {
+      TableName: service.tableName,
+    })
     return reply.Table ?? null
   } catch (error) {
     if (BackendError.is(error, 'SCHEMA')) return null
@@ -117,7 +113,7 @@ async function describe(service: Service): Promise<TableDescription | null> {
 
 async function create(service: Service): Promise<void> {
   try {
-    await service.send('CreateTable', new CreateTableCommand(tableDefinition(service.tableName)))
+    await service.send('CreateTable', tableDefinition(service.tableName))
   } catch (error) {
     // Another process was faster.
     if (
@@ -152,13 +148,10 @@ async function awaitActive(service: Service, first: TableDescription | null): Pr
 /** Leftovers expire; that this is so is a convenience, so where it may not be set it stays as it is. */
 async function expire(service: Service): Promise<void> {
   try {
-    await service.send(
-      'UpdateTimeToLive',
-      new UpdateTimeToLiveCommand({
-        TableName: service.tableName,
-        TimeToLiveSpecification: { AttributeName: TTL_ATTRIBUTE, Enabled: true },
-      }),
-    )
+    await service.send('UpdateTimeToLive', {
+      TableName: service.tableName,
+      TimeToLiveSpecification: { AttributeName: TTL_ATTRIBUTE, Enabled: true },
+    })
   } catch (error) {
     // Already so, or not allowed: `prune` sweeps as well.
     if (!BackendError.is(error, 'BACKEND')) throw error
@@ -194,10 +187,7 @@ async function agree(service: Service, keys: Keys, shards: number): Promise<void
   const result = await service.updateIf(
     keys.meta,
     { set: { v: { N: String(FORMAT) }, n: { N: String(shards) } }, remove: [] },
-    {
-      expression: 'attribute_not_exists(#n) OR (#n < :n AND #v = :v)',
-      names: { '#n': 'n', '#v': 'v' },
-    },
+    { expression: 'attribute_not_exists(n) OR (n < :n AND v = :v)' },
   )
   if (!result.written) checkFormat(result.found?.v?.N)
 }

@@ -1,37 +1,30 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  type AttributeValue,
-  BatchExecuteStatementCommand,
-  type BatchExecuteStatementCommandInput,
-  type BatchExecuteStatementCommandOutput,
-  BatchGetItemCommand,
-  type BatchGetItemCommandOutput,
-  BatchWriteItemCommand,
-  type BatchWriteItemCommandOutput,
-  DeleteItemCommand,
-  type DynamoDBClient,
-  GetItemCommand,
-  type GetItemCommandOutput,
-  PutItemCommand,
-  QueryCommand,
-  type QueryCommandInput,
-  type QueryCommandOutput,
-  type TransactWriteItem,
-  TransactWriteItemsCommand,
-  type TransactWriteItemsCommandOutput,
-  UpdateItemCommand,
+import type {
+  AttributeValue,
+  BatchExecuteStatementCommandInput,
+  BatchExecuteStatementCommandOutput,
+  BatchGetItemCommandOutput,
+  BatchWriteItemCommandOutput,
+  GetItemCommandOutput,
+  QueryCommandInput,
+  QueryCommandOutput,
+  TransactWriteItem,
+  TransactWriteItemsCommandOutput,
 } from '@aws-sdk/client-dynamodb'
 import { BackendError } from '@sayiir/persistence-core'
 import type { ServiceClock } from './clock.ts'
 import { isThrottled, toBackendError } from './errors.ts'
+import {
+  type Attributes,
+  type Condition,
+  conditionOf,
+  keyOf,
+  type Update,
+  updateOf,
+} from './expressions.ts'
 import type { ItemKey } from './keys.ts'
 import type { CheckedOptions } from './options.ts'
-
-/** What a backend uses of a client of the AWS SDK. */
-export type DynamoDBClientLike = Pick<DynamoDBClient, 'send'>
-
-/** An item, or a part of one. */
-export type Attributes = Readonly<Record<string, AttributeValue>>
+import { Patience } from './patience.ts'
+import type { Operation, Reply, Transport } from './transport.ts'
 
 /** What became of a conditional write. */
 export interface Conditional {
@@ -44,16 +37,11 @@ export interface Conditional {
   readonly old?: Attributes
 }
 
-/** Milliseconds that a throttled request is tried again for. */
-const THROTTLED_MS = 10_000
-/** Milliseconds of a pause before a throttled request is tried again, at most. */
-const MAX_PAUSE_MS = 500
 /** Keys and puts that one request takes. */
 const GET_KEYS = 100
 const WRITE_REQUESTS = 25
 
-interface Reply {
-  readonly $metadata: { readonly attempts?: number | undefined }
+interface CountedReply extends Reply {
   readonly ConsumedCapacity?: Consumed | Consumed[] | undefined
 }
 
@@ -61,21 +49,15 @@ interface Consumed {
   readonly CapacityUnits?: number | undefined
 }
 
-/** One request of the driver's; structural, so that any copy of the SDK will do. */
-interface Command {
-  readonly input: object
-  readonly middlewareStack: { add: (middleware: never, options: never) => void }
-}
-
 /** The operations of the service that are used, on one table: errors told apart, throttling waited out, replies' dates taken in. */
 export class Service {
   readonly tableName: string
   readonly clock: ServiceClock
-  readonly #client: DynamoDBClientLike
+  readonly #transport: Transport
   readonly #options: CheckedOptions
 
-  constructor(client: DynamoDBClientLike, clock: ServiceClock, options: CheckedOptions) {
-    this.#client = client
+  constructor(transport: Transport, clock: ServiceClock, options: CheckedOptions) {
+    this.#transport = transport
     this.#options = options
     this.clock = clock
     this.tableName = options.tableName
@@ -84,10 +66,7 @@ export class Service {
   /** Reads an item: strongly consistent. */
   async get(key: ItemKey): Promise<Attributes | null> {
     const input = { TableName: this.tableName, Key: keyOf(key), ConsistentRead: true }
-    const { Item } = await this.#send<GetItemCommandOutput>(
-      'GetItem',
-      new GetItemCommand(this.#counted(input)),
-    )
+    const { Item } = await this.#send<GetItemCommandOutput>('GetItem', input)
     return Item ?? null
   }
 
@@ -107,11 +86,9 @@ export class Service {
         while (left.length > 0) {
           const { Responses, UnprocessedKeys } = await this.#send<BatchGetItemCommandOutput>(
             'BatchGetItem',
-            new BatchGetItemCommand(
-              this.#counted({
-                RequestItems: { [this.tableName]: { Keys: left, ConsistentRead: consistent } },
-              }),
-            ),
+            {
+              RequestItems: { [this.tableName]: { Keys: left, ConsistentRead: consistent } },
+            },
           )
           items.push(...(Responses?.[this.tableName] ?? []))
           const before = left.length
@@ -128,10 +105,10 @@ export class Service {
   async query(
     input: Omit<QueryCommandInput, 'TableName'>,
   ): Promise<{ readonly items: readonly Attributes[]; readonly next: Attributes | null }> {
-    const { Items, LastEvaluatedKey } = await this.#send<QueryCommandOutput>(
-      'Query',
-      new QueryCommand(this.#counted({ TableName: this.tableName, ...input })),
-    )
+    const { Items, LastEvaluatedKey } = await this.#send<QueryCommandOutput>('Query', {
+      TableName: this.tableName,
+      ...input,
+    })
     return { items: Items ?? [], next: LastEvaluatedKey ?? null }
   }
 
@@ -163,21 +140,16 @@ export class Service {
   /** Puts an item, whatever was there. */
   async put(key: ItemKey, attributes: Attributes): Promise<void> {
     const input = { TableName: this.tableName, Item: { ...keyOf(key), ...attributes } }
-    await this.#send<Reply>('PutItem', new PutItemCommand(this.#counted(input)))
+    await this.#send<Reply>('PutItem', input)
   }
 
   /** Puts an item where a condition holds. */
   putIf(key: ItemKey, attributes: Attributes, condition: Condition): Promise<Conditional> {
-    return this.#conditional(
-      'PutItem',
-      new PutItemCommand(
-        this.#counted({
-          TableName: this.tableName,
-          Item: { ...keyOf(key), ...attributes },
-          ...conditionOf(condition),
-        }),
-      ),
-    )
+    return this.#conditional('PutItem', {
+      TableName: this.tableName,
+      Item: { ...keyOf(key), ...attributes },
+      ...conditionOf(condition),
+    })
   }
 
   /** Changes an item where a condition holds. */
@@ -187,26 +159,20 @@ export class Service {
     condition: Condition,
     { old = false }: { readonly old?: boolean } = {},
   ): Promise<Conditional> {
-    return this.#conditional(
-      'UpdateItem',
-      new UpdateItemCommand(
-        this.#counted({
-          TableName: this.tableName,
-          ...updateOf(key, update, condition),
-          ...(old ? { ReturnValues: 'UPDATED_OLD' as const } : undefined),
-        }),
-      ),
-    )
+    return this.#conditional('UpdateItem', {
+      TableName: this.tableName,
+      ...updateOf(key, update, condition),
+      ...(old ? { ReturnValues: 'UPDATED_OLD' as const } : undefined),
+    })
   }
 
   /** Deletes an item where a condition holds. */
   deleteIf(key: ItemKey, condition: Condition): Promise<Conditional> {
-    return this.#conditional(
-      'DeleteItem',
-      new DeleteItemCommand(
-        this.#counted({ TableName: this.tableName, Key: keyOf(key), ...conditionOf(condition) }),
-      ),
-    )
+    return this.#conditional('DeleteItem', {
+      TableName: this.tableName,
+      Key: keyOf(key),
+      ...conditionOf(condition),
+    })
   }
 
   /** Deletes items, whatever they are. */
@@ -220,7 +186,7 @@ export class Service {
         const input = { RequestItems: { [this.tableName]: left } }
         const { UnprocessedItems } = await this.#send<BatchWriteItemCommandOutput>(
           'BatchWriteItem',
-          new BatchWriteItemCommand(this.#counted(input)),
+          input,
         )
         const rest = UnprocessedItems?.[this.tableName] ?? []
         left = rest.flatMap(({ DeleteRequest }) =>
@@ -246,7 +212,7 @@ export class Service {
     const patience = new Patience()
     for (;;) {
       try {
-        const command = new TransactWriteItemsCommand(this.#counted(input))
+        const command = input
         const { $metadata } = await this.#send<TransactWriteItemsCommandOutput>(
           'TransactWriteItems',
           command,
@@ -271,7 +237,7 @@ export class Service {
   ): Promise<readonly StatementReply[]> {
     const { Responses, $metadata } = await this.#send<BatchExecuteStatementCommandOutput>(
       'BatchExecuteStatement',
-      new BatchExecuteStatementCommand(this.#counted({ Statements: statements })),
+      { Statements: statements },
     )
     const repeated = ($metadata.attempts ?? 1) > 1
     return statements.map((_, index) => {
@@ -287,14 +253,14 @@ export class Service {
     })
   }
 
-  /** Any other command, with the same care. */
-  send<O extends Reply>(operation: string, command: Command): Promise<O> {
-    return this.#send<O>(operation, command)
+  /** Any other operation, with the same care. */
+  send<O extends Reply>(operation: Operation, input: object): Promise<O> {
+    return this.#send<O>(operation, input)
   }
 
-  async #conditional(operation: string, command: Command): Promise<Conditional> {
+  async #conditional(operation: Operation, input: object): Promise<Conditional> {
     try {
-      const { $metadata, Attributes: old } = await this.#send<Changed>(operation, command)
+      const { $metadata, Attributes: old } = await this.#send<Changed>(operation, input)
       const repeated = ($metadata.attempts ?? 1) > 1
       return { written: true, found: null, repeated, ...(old === undefined ? undefined : { old }) }
     } catch (error) {
@@ -305,43 +271,23 @@ export class Service {
     }
   }
 
-  async #send<O extends Reply>(operation: string, command: Command): Promise<O> {
-    this.#watch(command)
-    const patience = new Patience()
+  async #send<O extends CountedReply>(operation: Operation, input: object): Promise<O> {
+    const counted =
+      this.#options.onConsumedCapacity === null
+        ? input
+        : { ...input, ReturnConsumedCapacity: 'TOTAL' }
+    let patience: Patience | null = null
     for (;;) {
       try {
-        const abortSignal = AbortSignal.timeout(this.#options.requestTimeoutMs)
-        const reply = (await this.#client.send(command as never, { abortSignal })) as unknown as O
+        const reply = await this.#transport.send<O>(operation, counted)
         this.#tell(operation, reply.ConsumedCapacity)
         return reply
       } catch (error) {
-        // A statement that failed consumed something as well, which the service does not tell.
-        if (isThrottled((error as Error).name)) await patience.pause(() => toBackendError(error))
-        else throw toBackendError(error)
+        if (!isThrottled((error as Error).name)) throw toBackendError(error)
+        patience ??= new Patience()
+        await patience.pause(() => toBackendError(error))
       }
     }
-  }
-
-  /** Takes in when each try was sent and answered, and what time the service had. */
-  #watch(command: Command): void {
-    const { clock } = this
-    const middleware =
-      (next: (args: unknown) => Promise<{ response: unknown }>) => async (args: unknown) => {
-        const sentAt = performance.now()
-        const reply = await next(args)
-        const { headers } = reply.response as { headers?: Record<string, string> }
-        clock.observe(headers?.date, sentAt, performance.now())
-        return reply
-      }
-    // Behind the reading of the body, so that it is as close to the wire as can be.
-    const options = { step: 'deserialize', priority: 'low', name: 'sayiirClock', override: true }
-    command.middlewareStack.add(middleware as never, options as never)
-  }
-
-  #counted<T extends object>(input: T): T {
-    return this.#options.onConsumedCapacity === null
-      ? input
-      : { ...input, ReturnConsumedCapacity: 'TOTAL' }
   }
 
   #tell(operation: string, consumed: Consumed | Consumed[] | undefined): void {
@@ -362,22 +308,6 @@ export interface StatementReply extends Pick<Conditional, 'found' | 'repeated'> 
   readonly message: string
 }
 
-/** What must be so for a write: nothing there, or an attribute with this value. */
-export type Condition =
-  | { readonly absent: true }
-  | { readonly attribute: string; readonly is: AttributeValue }
-  | {
-      readonly expression: string
-      readonly names?: Record<string, string>
-      readonly values?: Record<string, AttributeValue>
-    }
-
-/** What a write changes of an item. */
-export interface Update {
-  readonly set: Attributes
-  readonly remove: readonly string[]
-}
-
 interface Changed extends Reply {
   readonly Attributes?: Attributes | undefined
 }
@@ -391,74 +321,6 @@ interface Cancelled extends Error {
   readonly CancellationReasons?: readonly { readonly Code?: string; readonly Item?: Attributes }[]
 }
 
-/** Pauses that grow, with jitter, until a bound. */
-class Patience {
-  #tries = 0
-  readonly #until = performance.now() + THROTTLED_MS
-
-  async pause(error: () => unknown): Promise<void> {
-    if (performance.now() > this.#until) throw error()
-    this.#tries += 1
-    await sleep(Math.random() * Math.min(20 * 2 ** this.#tries, MAX_PAUSE_MS))
-  }
-}
-
 function overloaded(): BackendError {
   return new BackendError('UNAVAILABLE', 'the table’s throughput is exceeded; try again')
-}
-
-/** A key as the service has it. */
-export function keyOf({ p, s }: ItemKey): Record<string, AttributeValue> {
-  return { p: { S: p }, s: { S: s } }
-}
-
-/** Names are never reserved words this way. */
-function updateOf(key: ItemKey, { set, remove }: Update, condition: Condition) {
-  const names: Record<string, string> = {}
-  const values: Record<string, AttributeValue> = {}
-  const sets = Object.entries(set).map(([name, value]) => {
-    names[`#${name}`] = name
-    values[`:${name}`] = value
-    return `#${name} = :${name}`
-  })
-  const removes = remove.map((name) => {
-    names[`#${name}`] = name
-    return `#${name}`
-  })
-  const given = conditionOf(condition)
-  return {
-    Key: keyOf(key),
-    UpdateExpression: [
-      ...(sets.length === 0 ? [] : [`SET ${sets.join(', ')}`]),
-      ...(removes.length === 0 ? [] : [`REMOVE ${removes.join(', ')}`]),
-    ].join(' '),
-    ...given,
-    ExpressionAttributeNames: { ...names, ...given.ExpressionAttributeNames },
-    ExpressionAttributeValues: { ...values, ...given.ExpressionAttributeValues },
-  }
-}
-
-function conditionOf(condition: Condition) {
-  const ReturnValuesOnConditionCheckFailure = 'ALL_OLD' as const
-  if ('absent' in condition) {
-    return {
-      ConditionExpression: 'attribute_not_exists(p)',
-      ReturnValuesOnConditionCheckFailure,
-    }
-  }
-  if ('attribute' in condition) {
-    return {
-      ConditionExpression: '#condition = :condition',
-      ExpressionAttributeNames: { '#condition': condition.attribute },
-      ExpressionAttributeValues: { ':condition': condition.is },
-      ReturnValuesOnConditionCheckFailure,
-    }
-  }
-  const { expression, names, values } = condition
-  return {
-    ConditionExpression: expression,
-    ...(names === undefined ? undefined : { ExpressionAttributeNames: names }),
-    ...(values === undefined ? undefined : { ExpressionAttributeValues: values }),
-    ReturnValuesOnConditionCheckFailure,
-  }
 }

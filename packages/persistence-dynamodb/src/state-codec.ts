@@ -1,6 +1,7 @@
 import type { AttributeValue } from '@aws-sdk/client-dynamodb'
 import { decodeHead, encodeHead, isEnded } from '@sayiir/persistence-core/adapter'
 import type { Bodies, Written } from './bodies.ts'
+import type { Attributes } from './expressions.ts'
 import {
   bytesOf,
   codeOf,
@@ -16,7 +17,6 @@ import {
   writeEntries,
   writeTail,
 } from './instance-item.ts'
-import type { Attributes } from './service.ts'
 
 /** Bytes of a text in the instance's own item: a longer one is a body. */
 const TEXT_BYTES = 8192

@@ -13,7 +13,7 @@ import type {
 import { Bodies } from './bodies.ts'
 import { EventQueue } from './event-queue.ts'
 import { InstanceStore, type Parts } from './instance-store.ts'
-import { InstanceWriter, nextToken } from './instance-writer.ts'
+import { InstanceWriter, nextToken, type Written } from './instance-writer.ts'
 import { Keys } from './keys.ts'
 import { list } from './listing.ts'
 import { DynamoDBMaintenance } from './maintenance.ts'
@@ -130,7 +130,7 @@ export class DynamoDBStore implements OptimisticStore {
     if (request === null || written.own !== null) {
       return { written: true, now, next: written.own, due: [] }
     }
-    return this.#claimAfter(write, request)
+    return this.#claimAfter(write, written, request)
   }
 
   /** The commit and the claim of another instance's task, in one round trip. */
@@ -147,7 +147,7 @@ export class DynamoDBStore implements OptimisticStore {
     if (instanceId === write.instanceId) {
       const written = await this.#writer.write(write, null)
       if (written === null) return { written: false, now: this.#instances.now }
-      return this.#claimAfter(write, request)
+      return this.#claimAfter(write, written, request)
     }
     const [written, claimed] = await Promise.all([
       this.#writer.write(write, promised),
@@ -158,29 +158,36 @@ export class DynamoDBStore implements OptimisticStore {
       if (claimed !== null) await this.#claims.undo(claimed)
       return { written: false, now }
     }
-    if (claimed === null) return this.#claimAfter(write, request)
-    if (claimed.claim.token !== token) await this.#noteNext(write, commit, claimed)
-    return { written: true, now, next: claimed, due: [] }
+    if (claimed === null) return this.#claimAfter(write, written, request)
+    if (claimed.claim.token !== token) await this.#noteNext(write, written, commit, claimed)
+    return { written: true, now, next: claimed, due: this.#claims.takeDue(request) }
   }
 
   /** The best task of any instance, once the write has landed. */
-  async #claimAfter(write: InstanceWrite, request: ClaimRequest): Promise<WriteResult> {
+  async #claimAfter(
+    write: InstanceWrite,
+    written: Written,
+    request: ClaimRequest,
+  ): Promise<WriteResult> {
     const { now, tasks, due } = await this.#claims.claimAvailable(request)
     const [next = null] = tasks
-    if (next !== null && write.commit !== null) await this.#noteNext(write, write.commit, next)
+    if (next !== null && write.commit !== null)
+      await this.#noteNext(write, written, write.commit, next)
     return { written: true, now, next, due }
   }
 
   #noteNext(
     { instanceId }: InstanceWrite,
+    written: Written,
     { taskId, token }: NonNullable<InstanceWrite['commit']>,
     next: ClaimedEntry,
   ): Promise<void> {
-    return this.#writer.noteNext(instanceId, taskId, token, {
-      instanceId: next.instanceId,
-      taskId: next.taskId,
-      token: next.claim.token,
-    })
+    const { taskId: nextTaskId, claim } = next
+    return this.#writer.noteNext(
+      written,
+      { instanceId, taskId, token },
+      { instanceId: next.instanceId, taskId: nextTaskId, token: claim.token },
+    )
   }
 
   takeEvent(instanceId: string, signalName: string): Promise<Uint8Array | null> {

@@ -70,7 +70,6 @@ export class DynamoDBTaskClaimStore
     const { workerId, limit } = request
     const turn = this.#pool.enter(request.filter)
     const tasks: ClaimedEntry[] = []
-    const due = new Set<string>()
     // A claim that has expired at once is not claimed again by the same call.
     const mine = new Set<string>()
     const isNew = (one: Candidate): boolean =>
@@ -81,7 +80,7 @@ export class DynamoDBTaskClaimStore
       tasks.push(...claimed)
     }
     for (let looks = 0; ; ) {
-      const chosen = this.#pool.take(turn, workerId, limit - tasks.length, this.#instances.now)
+      const chosen = this.#pool.take(turn, request, limit - tasks.length, this.#instances.now)
       if (chosen.length > 0) {
         await take(chosen)
         if (tasks.length >= limit) break
@@ -91,7 +90,6 @@ export class DynamoDBTaskClaimStore
       looks += 1
       const isOwn = turn.shelf.look === null
       const look = await this.#pool.look(turn, request, limit - tasks.length)
-      for (const instanceId of look.due) due.add(instanceId)
       const others = look.candidates.filter(
         (one) => one.entry.lastFailedWorker !== workerId && isNew(one),
       )
@@ -100,25 +98,38 @@ export class DynamoDBTaskClaimStore
       await take(look.candidates.filter(isNew).slice(0, limit - tasks.length))
       break
     }
-    return { now: this.#instances.now, tasks, due: [...due] }
+    return { now: this.#instances.now, tasks, due: this.#pool.takeDue(turn) }
   }
 
   /** A candidate that is at hand, for a claim in the same round trip as a commit. */
-  takeOne({ filter, workerId }: ClaimRequest): Candidate | null {
-    return this.#pool.take(this.#pool.enter(filter), workerId, 1, this.#instances.now)[0] ?? null
+  takeOne(request: ClaimRequest): Candidate | null {
+    const turn = this.#pool.enter(request.filter)
+    return this.#pool.take(turn, request, 1, this.#instances.now)[0] ?? null
+  }
+
+  /** Instances that a look on behalf of such a worker found due. */
+  takeDue({ filter }: ClaimRequest): string[] {
+    return this.#pool.takeDue(this.#pool.enter(filter))
   }
 
   /** Claims a candidate, with the token that was announced if it is still free. */
   async claimCandidate(
-    { known, entry }: Candidate,
+    candidate: Candidate,
     request: ClaimRequest,
     token: number,
   ): Promise<ClaimedEntry | null> {
+    const { known, entry } = candidate
     const { instanceId } = known.item
     const promised = { token, life: known.state.life }
-    const [claimed] = await this.#claimOf(instanceId, [entry.taskId], request, promised)
-    this.#pool.learn(1, claimed === undefined ? 1 : 0)
-    return claimed ?? null
+    let isClaimed = false
+    try {
+      const [claimed] = await this.#claimOf(instanceId, [entry.taskId], request, promised)
+      isClaimed = claimed !== undefined
+      if (!isClaimed) this.#pool.lost()
+      return claimed ?? null
+    } finally {
+      this.#pool.settle(candidate, isClaimed)
+    }
   }
 
   /** Undoes a claim that came to nothing, as if it had not been. */
@@ -137,7 +148,10 @@ export class DynamoDBTaskClaimStore
   }
 
   async findAvailable(request: WorkRequest): Promise<Dispatched<FoundTask>> {
-    const { now, candidates, due } = await this.#finder.look(request, request.limit)
+    const { now, candidates, due } = await this.#finder.look(request, {
+      need: request.limit,
+      ahead: request.limit,
+    })
     const tasks = candidates.slice(0, request.limit).map(({ known, entry }) => ({
       instanceId: known.item.instanceId,
       taskId: entry.taskId,
@@ -176,17 +190,20 @@ export class DynamoDBTaskClaimStore
     request: ClaimRequest,
   ): Promise<ClaimedEntry[]> {
     const byInstance = Map.groupBy(candidates, ({ known }) => known.item.instanceId)
-    const claimed = await Promise.all(
-      Array.from(byInstance, ([instanceId, wanted]) =>
-        this.#claimOf(
-          instanceId,
-          wanted.map(({ entry }) => entry.taskId),
-          request,
-        ),
-      ),
-    )
-    const byTask = new Map(claimed.flat().map((one) => [nameOf(one.instanceId, one), one]))
-    if (candidates.length > 0) this.#pool.learn(candidates.length, candidates.length - byTask.size)
+    const byTask = new Map<string, ClaimedEntry>()
+    try {
+      await Promise.all(
+        Array.from(byInstance, async ([instanceId, wanted]) => {
+          const taskIds = wanted.map(({ entry }) => entry.taskId)
+          for (const one of await this.#claimOf(instanceId, taskIds, request))
+            byTask.set(nameOf(instanceId, one), one)
+        }),
+      )
+      if (byTask.size < candidates.length) this.#pool.lost()
+    } finally {
+      for (const one of candidates)
+        this.#pool.settle(one, byTask.has(nameOf(one.known.item.instanceId, one.entry)))
+    }
     return candidates.flatMap(({ known, entry }) => {
       const one = byTask.get(nameOf(known.item.instanceId, entry))
       return one === undefined ? [] : [one]

@@ -1,7 +1,8 @@
 import type { WorkerFilter } from '@sayiir/persistence-core'
 import { type DispatchEntry, isServed } from '@sayiir/persistence-core/adapter'
+import type { Attributes } from './expressions.ts'
 import { digest, type Keys } from './keys.ts'
-import type { Attributes, Service } from './service.ts'
+import type { Service } from './service.ts'
 
 /** Tasks that the same workers take, and that are alike in urgency: within a class, rank is time. */
 export interface TaskClass {

@@ -42,7 +42,10 @@ export class Wakeup {
     for (;;) {
       // Taken before the look: what becomes available during it is not missed.
       const nudge = this.#nudge.signal
-      const { candidates, due, nextDueAt } = await this.#finder.look({ filter, workerId: '' }, 1)
+      const { candidates, due, nextDueAt } = await this.#finder.look(
+        { filter, workerId: '' },
+        { need: 1, ahead: 1 },
+      )
       await takeCare(due)
       signal?.throwIfAborted()
       const [best] = candidates

@@ -9,11 +9,11 @@ import {
   TIMER_TASK_ID,
   type WorkRequest,
 } from '@sayiir/persistence-core/adapter'
+import type { Attributes } from './expressions.ts'
 import type { State } from './instance-item.ts'
 import type { InstanceStore, Known, Parts } from './instance-store.ts'
 import { HEAD } from './keys.ts'
 import { markedClassOf } from './markers.ts'
-import type { Attributes } from './service.ts'
 import type { TaskClass } from './task-class.ts'
 
 /** Keys of a page of an index at least: half a read unit. */
@@ -46,6 +46,18 @@ export interface Look {
   readonly nextDueAt: number | null
   /** Whether there is nothing more to find. */
   readonly isComplete: boolean
+  /** Whether everything was looked at, not only the classes that were known. */
+  readonly isWhole: boolean
+}
+
+/** How far a look goes. */
+export interface Extent {
+  /** Tasks that are wanted, those that the worker failed itself aside. */
+  readonly need: number
+  /** Tasks that may be brought besides, where they are at hand. */
+  readonly ahead: number
+  /** Whether the last whole look was just now: then only if the classes known have too few, the rest is looked at. */
+  readonly isRefill?: boolean
 }
 
 /** A part of an index that is read from its front. */
@@ -55,6 +67,8 @@ interface Front {
   /** Null: instances to look at whatever the worker serves. */
   readonly of: TaskClass | null
   start: Attributes | null
+  /** What is behind has this rank or a worse one. */
+  rank: number
   isDone: boolean
 }
 
@@ -92,56 +106,63 @@ export class WorkFinder {
     this.#shards = shards
   }
 
-  /** Looks until `want` tasks are found, those that the worker failed itself aside, or there are no more. */
-  async look(request: Pick<WorkRequest, 'filter' | 'workerId'>, want: number): Promise<Look> {
+  /** Looks until enough is found, or there is no more. */
+  async look(request: Pick<WorkRequest, 'filter' | 'workerId'>, extent: Extent): Promise<Look> {
     const scan = new Scan(request, this.#agingIntervalMs, this.#instances.now)
-    const page = Math.min(Math.max(want, MIN_PAGE), MAX_PAGE)
-    const fronts: Front[] = this.#shardList().map((shard) => ({
-      index: 'due',
-      partition: this.#parts.keys.due(shard),
-      of: null,
+    const { classes } = this.#parts
+    const ready = (of: readonly TaskClass[]): Front[] =>
+      of.flatMap((one) =>
+        this.#fronts('ready', (shard) => this.#parts.keys.ready(shard, one.id), one),
+      )
+    const known = classes.served(request.filter)
+    const fronts = ready(known)
+    const page = Math.ceil(extent.ahead / Math.max(fronts.length, 1))
+    const limit = Math.min(Math.max(page, MIN_PAGE), MAX_PAGE)
+    if (extent.isRefill === true) await this.#readPages(fronts, limit, scan)
+    else {
+      fronts.push(...this.#fronts('due', (shard) => this.#parts.keys.due(shard), null))
+      // Classes that others have just made are not waited for before the known ones are looked at.
+      const late = classes.refresh().then(async () => {
+        const ids = new Set(known.map(({ id }) => id))
+        const more = ready(classes.served(request.filter).filter(({ id }) => !ids.has(id)))
+        await this.#readPages(more, limit, scan)
+        return more
+      })
+      const [, more] = await Promise.all([this.#readPages(fronts, limit, scan), late])
+      fronts.push(...more)
+    }
+    for (;;) {
+      const open = fronts.filter(({ isDone }) => !isDone)
+      const ranks = open.flatMap(({ of, rank }) => (of === null ? [] : [rank]))
+      await this.#readInstances(scan, extent.ahead, Math.min(...ranks))
+      if (scan.count >= extent.need || open.length === 0) break
+      await this.#readPages(open, limit, scan)
+    }
+    if (extent.isRefill === true && scan.count < extent.need)
+      return this.look(request, { ...extent, isRefill: false })
+    return {
+      now: scan.now,
+      candidates: scan.ranked(),
+      due: [...scan.due].slice(0, MAX_DUE),
+      nextDueAt: scan.nextDueAt,
+      isComplete: fronts.every(({ isDone }) => isDone) && scan.hints.length === 0,
+      isWhole: extent.isRefill !== true,
+    }
+  }
+
+  #fronts(
+    index: Front['index'],
+    partition: (shard: number) => string,
+    of: TaskClass | null,
+  ): Front[] {
+    return this.#shardList().map((shard) => ({
+      index,
+      partition: partition(shard),
+      of,
       start: null,
+      rank: -Infinity,
       isDone: false,
     }))
-    const known = new Set<string>()
-    const add = (classes: readonly TaskClass[]): Front[] => {
-      const fresh = classes.filter(({ id }) => !known.has(id))
-      for (const { id } of fresh) known.add(id)
-      return fresh.flatMap((of) =>
-        this.#shardList().map(
-          (shard): Front => ({
-            index: 'ready',
-            partition: this.#parts.keys.ready(shard, of.id),
-            of,
-            start: null,
-            isDone: false,
-          }),
-        ),
-      )
-    }
-    fronts.push(...add(this.#parts.classes.served(request.filter)))
-    // Classes that others have just made are not waited for before the known ones are looked at.
-    const late = this.#parts.classes.refresh().then(async () => {
-      const more = add(this.#parts.classes.served(request.filter))
-      await this.#readPages(more, page, scan)
-      return more
-    })
-    const [, more] = await Promise.all([this.#readPages(fronts, page, scan), late])
-    fronts.push(...more)
-    for (;;) {
-      await this.#readInstances(scan, want)
-      const open = fronts.filter(({ isDone }) => !isDone)
-      if (scan.count >= want || open.length === 0) {
-        return {
-          now: scan.now,
-          candidates: scan.ranked(),
-          due: [...scan.due].slice(0, MAX_DUE),
-          nextDueAt: scan.nextDueAt,
-          isComplete: open.length === 0 && scan.hints.length === 0,
-        }
-      }
-      await this.#readPages(open, page, scan)
-    }
   }
 
   #shardList(): number[] {
@@ -169,19 +190,22 @@ export class WorkFinder {
             break
           }
           const instanceId = this.#parts.keys.instanceIdOf(p?.S ?? '')
-          scan.hint({ instanceId, s: s?.S ?? '', of: front.of }, time)
+          front.rank = scan.hint({ instanceId, s: s?.S ?? '', of: front.of }, time)
         }
       }),
     )
   }
 
-  /** Reads instances that were hinted at, the best first, until enough was found. */
-  async #readInstances(scan: Scan, want: number): Promise<void> {
-    while (scan.hints.length > 0) {
+  /** Reads instances that were hinted at, the best first, none past `rank`, until enough was found. */
+  async #readInstances(scan: Scan, want: number, rank: number): Promise<void> {
+    for (;;) {
       const missing = want - scan.count
       // Those to be looked at anyway come first: their rank is not known before.
-      if (missing <= 0 && scan.hints[0]?.of !== null) return
-      const hints = scan.take(Math.min(Math.max(missing, MIN_READ), READ_AT_ONCE))
+      const hints = scan.take(
+        Math.min(Math.max(missing, MIN_READ), READ_AT_ONCE),
+        missing <= 0 ? -Infinity : rank,
+      )
+      if (hints.length === 0) return
       const keys = [...new Set(hints.map(({ instanceId }) => instanceId))].map((instanceId) =>
         this.#parts.keys.head(instanceId),
       )
@@ -260,22 +284,27 @@ class Scan {
     return this.#candidates.reduce((sum, { isOwnFailure }) => sum + (isOwnFailure ? 0 : 1), 0)
   }
 
-  hint(hint: Omit<Hint, 'rank'>, time: number): void {
-    const name = `${hint.of?.id ?? ''}#${hint.instanceId}`
-    if (this.#hinted.has(name)) return
-    this.#hinted.add(name)
+  /** Takes in a key; its rank. */
+  hint(hint: Omit<Hint, 'rank'>, time: number): number {
     const rank =
       hint.of === null
         ? -Infinity
         : orderKey({ availableSince: time, priority: hint.of.priority }, this.#agingIntervalMs)
+    const name = `${hint.of?.id ?? ''}#${hint.instanceId}`
+    if (this.#hinted.has(name)) return rank
+    this.#hinted.add(name)
     this.hints.push({ ...hint, rank })
     this.#isSorted = false
+    return rank
   }
 
-  take(count: number): Hint[] {
+  /** Takes the best, at most so many, none of a worse rank than this. */
+  take(count: number, rank: number): Hint[] {
     if (!this.#isSorted) this.hints.sort((a, b) => a.rank - b.rank || 0)
     this.#isSorted = true
-    return this.hints.splice(0, count)
+    let taken = 0
+    while (taken < count && (this.hints[taken]?.rank ?? Infinity) <= rank) taken += 1
+    return this.hints.splice(0, taken)
   }
 
   /** Adds what an instance has to offer; whether the hint led to anything. */

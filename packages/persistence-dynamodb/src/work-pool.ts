@@ -5,24 +5,37 @@ import type { Candidate, Look, WorkFinder } from './work-finder.ts'
 
 /** Milliseconds that a candidate may wait for a worker of this process. */
 const FRESH_MS = 500
+/** Milliseconds after a look within which the next one may leave out what is rarely new: timers, expired claims, classes. */
+const WHOLE_LOOK_MS = 250
 /** Candidates that a look brings, if there are so many: more where the last ones were soon used up. */
 const MIN_LOOK = 8
-const MAX_LOOK = 100
+const MAX_LOOK = 200
+const GROWTH = 4
+/** The part of the candidates with which the next look begins, so that nobody waits for it. */
+const LOW_PART = 0.25
 /** Candidates among which one is drawn at most, where other processes draw from the same. */
 const MAX_SPREAD = 256
 /** Filters that are remembered. */
 const MAX_SHELVES = 64
+/** Claimed candidates that are remembered, because an index may still show them. */
+const MAX_CLAIMED = 2000
 
 /** What has been found for workers of one kind. */
 interface Shelf {
   candidates: Candidate[]
   /** When they were found, by the monotonic clock. */
   foundAt: number
+  /** When everything was looked at last. */
+  wholeAt: number
   look: Promise<Look> | null
   /** Tasks that callers wait for. */
   wanted: number
   /** Candidates that the next look is to bring. */
   goal: number
+  /** Candidates below which the next look begins; 0: there were no more. */
+  low: number
+  /** Instances to be taken care of by whoever comes next. */
+  due: string[]
 }
 
 /** How a worker stands with its shelf. */
@@ -40,6 +53,8 @@ export class WorkPool {
   readonly #finder: WorkFinder
   readonly #nudge: Nudge
   readonly #shelves = new Map<string, Shelf>()
+  /** What is being claimed, or has been, with the write that it was seen at: seen so again, it is out of date. */
+  readonly #claimed = new Map<string, string>()
   #spread = 0
 
   constructor(finder: WorkFinder, nudge: Nudge) {
@@ -52,7 +67,16 @@ export class WorkPool {
     const name = JSON.stringify([definitionHashes, tags])
     let shelf = this.#shelves.get(name)
     if (shelf === undefined) {
-      shelf = { candidates: [], foundAt: 0, look: null, wanted: 0, goal: MIN_LOOK }
+      shelf = {
+        candidates: [],
+        foundAt: 0,
+        wholeAt: -Infinity,
+        look: null,
+        wanted: 0,
+        goal: MIN_LOOK,
+        low: 0,
+        due: [],
+      }
       if (this.#shelves.size >= MAX_SHELVES) this.#shelves.clear()
       this.#shelves.set(name, shelf)
     }
@@ -64,10 +88,13 @@ export class WorkPool {
    *
    * @param now Epoch milliseconds.
    */
-  take({ shelf }: Turn, workerId: string, count: number, now: number): Candidate[] {
+  take({ shelf }: Turn, request: WorkRequest, count: number, now: number): Candidate[] {
     // A look also finds timers and signals, which must not wait longer for it than they have to.
     if (this.#nudge.isDue(now)) {
-      for (const one of this.#shelves.values()) one.candidates = []
+      for (const one of this.#shelves.values()) {
+        one.candidates = []
+        one.wholeAt = -Infinity
+      }
     }
     if (shelf.candidates.length > 0 && performance.now() - shelf.foundAt > FRESH_MS) {
       // Read in vain: half a unit each.
@@ -80,43 +107,86 @@ export class WorkPool {
       const at = Math.min(drawn, shelf.candidates.length - 1)
       const candidate = shelf.candidates[at]
       if (candidate === undefined) break
-      if (candidate.entry.lastFailedWorker === workerId) {
+      if (candidate.entry.lastFailedWorker === request.workerId) {
         index = at + 1
         continue
       }
       shelf.candidates.splice(at, 1)
+      this.#claimed.set(nameOf(candidate), candidate.known.item.lastWrite)
       taken.push(candidate)
     }
+    const isLow = taken.length > 0 && shelf.candidates.length < shelf.low
+    // Where it fails, those who then find nothing look themselves, and are told.
+    if (isLow && shelf.look === null) this.#look(shelf, request, 1).catch(() => undefined)
     return taken
   }
 
   /** Looks for more, together with others who do. */
-  async look(turn: Turn, request: WorkRequest, want: number): Promise<Look> {
-    const { shelf } = turn
+  async look({ shelf }: Turn, request: WorkRequest, want: number): Promise<Look> {
     shelf.wanted += want
     try {
-      if (shelf.look === null) {
-        if (performance.now() - shelf.foundAt < FRESH_MS)
-          shelf.goal = Math.min(shelf.goal * 2, MAX_LOOK)
-        const goal = Math.max(Math.min(shelf.wanted + this.#spread, 1000), shelf.goal, want)
-        shelf.look = this.#finder.look(request, goal).finally(() => {
-          shelf.look = null
-        })
-        const found = await shelf.look
-        shelf.candidates = [...found.candidates]
-        shelf.foundAt = performance.now()
-        if (found.nextDueAt !== null) this.#nudge.due(found.nextDueAt)
-        return found
-      }
-      return await shelf.look
+      return await (shelf.look ?? this.#look(shelf, request, shelf.wanted))
     } finally {
       shelf.wanted -= want
     }
   }
 
-  /** Takes in how many of those that were taken had been taken by others. */
-  learn(tried: number, lost: number): void {
-    if (lost > 0) this.#spread = Math.min(Math.max(8, this.#spread * 2), MAX_SPREAD)
-    else if (tried > 0 && this.#spread > 0) this.#spread = Math.floor(this.#spread * 0.98)
+  /** Instances to be taken care of by whoever asks. */
+  takeDue({ shelf }: Turn): string[] {
+    const { due } = shelf
+    shelf.due = []
+    return due
   }
+
+  /** Takes in what became of a candidate that was taken. */
+  settle(candidate: Candidate, isClaimed: boolean): void {
+    if (isClaimed) {
+      if (this.#spread > 0) this.#spread = Math.floor(this.#spread * 0.98)
+      for (const oldest of this.#claimed.keys()) {
+        if (this.#claimed.size <= MAX_CLAIMED) break
+        this.#claimed.delete(oldest)
+      }
+      return
+    }
+    this.#claimed.delete(nameOf(candidate))
+  }
+
+  /** Takes in that others were faster. */
+  lost(): void {
+    this.#spread = Math.min(Math.max(8, this.#spread * 2), MAX_SPREAD)
+  }
+
+  #look(shelf: Shelf, request: WorkRequest, need: number): Promise<Look> {
+    const now = performance.now()
+    if (now - shelf.foundAt < FRESH_MS) shelf.goal = Math.min(shelf.goal * GROWTH, MAX_LOOK)
+    const ahead = Math.min(Math.max(need + this.#spread, shelf.goal), 1000)
+    const isRefill = now - shelf.wholeAt < WHOLE_LOOK_MS
+    const looking = this.#finder
+      .look(request, { need, ahead, isRefill })
+      .then((found) => {
+        // What has been taken since it began is being claimed.
+        shelf.candidates = found.candidates.filter((one) => !this.#isClaimed(one))
+        shelf.foundAt = performance.now()
+        if (found.isWhole) shelf.due = [...found.due]
+        // Where there was no more, the next look need not try the known classes first.
+        if (found.isComplete) shelf.wholeAt = -Infinity
+        else if (found.isWhole) shelf.wholeAt = now
+        shelf.low = found.isComplete ? 0 : shelf.candidates.length * LOW_PART
+        if (found.nextDueAt !== null) this.#nudge.due(found.nextDueAt)
+        return found
+      })
+      .finally(() => {
+        shelf.look = null
+      })
+    shelf.look = looking
+    return looking
+  }
+
+  #isClaimed(candidate: Candidate): boolean {
+    return this.#claimed.get(nameOf(candidate)) === candidate.known.item.lastWrite
+  }
+}
+
+function nameOf({ known, entry }: Candidate): string {
+  return JSON.stringify([known.item.instanceId, entry.taskId])
 }

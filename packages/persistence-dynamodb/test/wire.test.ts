@@ -1,0 +1,168 @@
+import { DynamoDBClient, GetItemCommand } from '@aws-sdk/client-dynamodb'
+import { BackendError } from '@sayiir/persistence-core'
+import { DynamoDBBackend } from '@sayiir/persistence-dynamodb'
+import { startProxy } from '@sayiir/services'
+import { describe, expect, inject, onTestFinished, test } from 'vitest'
+import { ServiceClock } from '../src/clock.ts'
+import { type Credentials, Signer } from '../src/signature.ts'
+import { SdkTransport, type SentRequest } from '../src/transport.ts'
+import { Wire } from '../src/wire.ts'
+import { fromWire, toWire } from '../src/wire-json.ts'
+import { atTask, namespace, open } from './namespace.ts'
+import { client, place } from './process.ts'
+
+/** What the SDK sends, and the body of it. */
+async function sentBySdk(
+  credentials: Credentials,
+  region: string,
+): Promise<SentRequest & { readonly body: string }> {
+  const sdk = new DynamoDBClient({ ...place(inject('dynamodb').url), region, credentials })
+  onTestFinished(() => sdk.destroy())
+  let sent: (SentRequest & { readonly body: string }) | null = null
+  sdk.middlewareStack.add(
+    (next) => (args) => {
+      sent = args.request as SentRequest & { body: string }
+      return next(args)
+    },
+    { step: 'deserialize', priority: 'low' },
+  )
+  const key = { p: { S: 'ключ' }, s: { S: 'H' } }
+  await sdk.send(new GetItemCommand({ TableName: 'sayiir', Key: key })).catch(() => {})
+  return sent ?? expect.fail('nothing was sent')
+}
+
+describe('requests without the layers of the SDK', () => {
+  test.each([
+    ['a key', { accessKeyId: 'AKID', secretAccessKey: 'secret/+=' }, 'us-east-1'],
+    [
+      'a session',
+      { accessKeyId: 'ASIA', secretAccessKey: 'x', sessionToken: 'a token' },
+      'eu-west-3',
+    ],
+  ])('are signed as the SDK signs them, with %s', async (_, credentials, region) => {
+    const { headers, path, body } = await sentBySdk(credentials, region)
+    const { authorization, ...rest } = headers
+    const [, list = ''] = /SignedHeaders=([^,]*),/.exec(authorization ?? '') ?? []
+    const own = Object.fromEntries(
+      list
+        .split(';')
+        .filter((name) => name !== 'x-amz-date' && name !== 'x-amz-security-token')
+        .map((name) => [name, rest[name] ?? '']),
+    )
+    const time = (rest['x-amz-date'] ?? '').replace(
+      /(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/,
+      '$1-$2-$3T$4:$5:$6Z',
+    )
+    const signer = new Signer({ region, service: 'dynamodb' })
+    // Twice: the second time with the key that is kept.
+    for (let round = 0; round < 2; round += 1) {
+      const signed = signer.sign(path, own, body, credentials, Date.parse(time))
+      expect(signed.authorization).toBe(authorization)
+      expect(signed['x-amz-security-token']).toBe(rest['x-amz-security-token'])
+    }
+  })
+
+  test('bytes go in base64, and come back whatever attributes are called', () => {
+    const bytes = Uint8Array.from({ length: 256 }, (_, index) => index)
+    const item = { B: { B: bytes }, n: { L: [{ M: { B: { B: bytes.subarray(3, 5) } } }] } }
+    expect(fromWire(toWire({ Item: item }))).toEqual({ Item: item })
+    expect(fromWire('{"Item":{"B":{"S":"dGV4dA=="}}}')).toEqual({ Item: { B: { S: 'dGV4dA==' } } })
+    expect(fromWire('')).toEqual({})
+    expect(() => fromWire('<html>')).toThrow(SyntaxError)
+  })
+
+  test('get what the SDK gets, values and errors', async () => {
+    const keyPrefix = namespace()
+    await open({ keyPrefix }).then((backend) => backend.saveSnapshot(atTask('i')))
+    const clock = new ServiceClock()
+    const through = client(inject('dynamodb').url)
+    onTestFinished(() => through.destroy())
+    const sdk = new SdkTransport(through, clock, 5000)
+    const wire = new Wire(sdk, through, clock, { timeoutMs: 5000, maxSockets: 8 })
+    onTestFinished(() => wire.close())
+    await wire.send('DescribeTable', { TableName: 'sayiir' })
+    const key = { p: { S: `${keyPrefix}#I#i` }, s: { S: 'H' } }
+    const get = { TableName: 'sayiir', Key: key, ConsistentRead: true }
+    const condition = {
+      ConditionExpression: 'attribute_not_exists(p)',
+      ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+    }
+    const without = ({ $metadata: _, ...reply }: object & { $metadata: object }): object => reply
+    expect(without(await wire.send('GetItem', get))).toEqual(
+      without(await sdk.send('GetItem', get)),
+    )
+    const inputs = [
+      ['PutItem', { TableName: 'sayiir', Item: key, ...condition }],
+      ['GetItem', { TableName: 'sayiir', Key: { p: { S: 'x' } } }],
+      ['GetItem', { TableName: 'missing-table', Key: key }],
+    ] as const
+    for (const [operation, input] of inputs) {
+      const [own, theirs] = await Promise.all(
+        [wire, sdk].map((one) => one.send(operation, input).catch((error: unknown) => error)),
+      )
+      const { name, message, Item, $metadata } = theirs as Error & {
+        Item?: object
+        $metadata: { httpStatusCode: number }
+      }
+      expect(own).toMatchObject({
+        name,
+        message,
+        $metadata: { httpStatusCode: $metadata.httpStatusCode, attempts: 1 },
+      })
+      expect((own as { Item?: object }).Item).toEqual(Item)
+    }
+  })
+
+  test('are not used where the SDK signs in another way', async () => {
+    const clock = new ServiceClock()
+    const through = client(inject('dynamodb').url)
+    onTestFinished(() => through.destroy())
+    const sdk = new SdkTransport(through, clock, 5000)
+    const config = { credentials: () => expect.fail('it should not sign') }
+    const wire = new Wire(sdk, { config }, clock, { timeoutMs: 5000, maxSockets: 8 })
+    sdk.onSent?.({
+      protocol: 'https:',
+      hostname: 'h',
+      path: '/',
+      headers: { host: 'h', authorization: 'Bearer token' },
+    })
+    const get = { TableName: 'sayiir', Key: { p: { S: 'none' }, s: { S: 'H' } } }
+    expect(await wire.send('GetItem', get)).toMatchObject({ $metadata: { attempts: 1 } })
+  })
+
+  test('an answer that is not the service’s is UNAVAILABLE, and its text in no message', async () => {
+    const { createServer } = await import('node:http')
+    const proxy = await startProxy(inject('dynamodb').url)
+    onTestFinished(() => proxy.close())
+    const backend = await open(place(proxy.url))
+    await proxy.close()
+    const port = Number(new URL(proxy.url).port)
+    const server = createServer((_, response) => response.writeHead(502).end('<html>secret</html>'))
+    onTestFinished(() => void server.close())
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+    const error = await backend.loadSnapshot('i').catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'UNAVAILABLE', retryable: true })
+    expect(BackendError.is(error) && error.message).not.toContain('secret')
+  })
+
+  test('a client of the caller’s is used for everything', async () => {
+    const mine = client(inject('dynamodb').url)
+    onTestFinished(() => mine.destroy())
+    const seen = new Set<string>()
+    mine.middlewareStack.add(
+      (next, context) => (args) => {
+        seen.add(String(context.commandName))
+        return next(args)
+      },
+      { step: 'initialize' },
+    )
+    const backend = await DynamoDBBackend.fromClient(mine, { keyPrefix: namespace() })
+    onTestFinished(() => backend.close())
+    await backend.saveSnapshot(atTask('i'))
+    expect(
+      await backend.claimAvailableTasks({ workerId: 'w', limit: 1, ttlMs: 1000 }),
+    ).toHaveLength(1)
+    for (const name of ['DescribeTable', 'PutItem', 'Query', 'BatchGetItem'])
+      expect(seen).toContain(`${name}Command`)
+  })
+})
