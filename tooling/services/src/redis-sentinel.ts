@@ -3,7 +3,7 @@ import { ending } from './ending.ts'
 import { ServiceError } from './service.ts'
 
 /** What the Sentinel calls the master and its replica. */
-export const sentinelMaster = 'mymaster'
+const sentinelMaster = 'mymaster'
 const formMs = 30_000
 
 /** The Sentinel's configuration. It writes into it what it finds out. */
