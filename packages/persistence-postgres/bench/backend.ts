@@ -23,7 +23,7 @@ export async function clone({ url, namespace }: Place, id: string, count: number
   /** As many rows like the one of a table that is of the instance, but for some columns. */
   const copy = async (table: string, idColumn: string, changed: Record<string, string>) => {
     const columns = await sql`SELECT column_name AS name FROM information_schema.columns
-      WHERE table_schema = ${namespace} AND table_name = ${table}`
+      WHERE table_schema = ${namespace} AND table_name = ${table} AND is_generated = 'NEVER'`
     const values = columns.map(({ name }) => changed[name] ?? `x.${name}`)
     await sql.unsafe(`INSERT INTO ${namespace}.${table} (${columns.map(({ name }) => name)})
       SELECT ${values} FROM ${namespace}.${table} x, generate_series(1, ${count}) AS n (n)

@@ -64,11 +64,7 @@ export class Client {
     parameters: readonly string[] = [],
     again: () => readonly string[] = () => parameters,
   ): Promise<readonly Row[]> {
-    let sql = this.#statements.get(statement)
-    if (sql === undefined) {
-      sql = statement.replaceAll('{s}', this.schema)
-      this.#statements.set(statement, sql)
-    }
+    const sql = this.#sqlOf(statement)
     for (let tries = 1; ; tries += 1) {
       try {
         return await this.#run(sql, tries === 1 ? parameters : again())
@@ -76,6 +72,16 @@ export class Client {
         if (!isRefusedForOthers(error) || tries === MAX_TRIES) throw toBackendError(error)
         await sleep(Math.random() * 2 ** tries, undefined, { ref: false })
       }
+    }
+  }
+
+  /** As `query`, once: null where others' writes made it fail. */
+  async tryQuery(statement: string, parameters: readonly string[]): Promise<readonly Row[] | null> {
+    try {
+      return await this.#run(this.#sqlOf(statement), parameters)
+    } catch (error) {
+      if (isRefusedForOthers(error)) return null
+      throw toBackendError(error)
     }
   }
 
@@ -91,6 +97,15 @@ export class Client {
   /** Closes a client that the backend made. */
   async end(): Promise<void> {
     if (this.#reopen !== null) await this.#client.end({ timeout: 5 })
+  }
+
+  #sqlOf(statement: string): string {
+    let sql = this.#statements.get(statement)
+    if (sql === undefined) {
+      sql = statement.replaceAll('{s}', this.schema)
+      this.#statements.set(statement, sql)
+    }
+    return sql
   }
 
   async #run(sql: string, parameters: readonly string[]): Promise<readonly Row[]> {

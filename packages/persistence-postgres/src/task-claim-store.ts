@@ -10,15 +10,20 @@ import {
   type StoredInstance,
   type WorkRequest,
 } from '@sayiir/persistence-core/adapter'
-import { toClaimedEntry } from './change-batch.ts'
 import type { Client, Row } from './client.ts'
 import { filterText } from './filter.ts'
 import { plain, texts } from './literals.ts'
 import { bytes, forkSlot, json, markOf, number, text, toInstance } from './records.ts'
+import { TakenRows } from './taken-rows.ts'
 
-const AVAILABLE = `SELECT now_ms, array_to_json(due)::text, instance_id, task_id, entries, input, numbers,
+const CLAIM_AVAILABLE = `SELECT now_ms, array_to_json(due)::text, NULL, NULL, token, deliveries::text, instance_id, task_id,
+  entries, input, numbers, definition_hash, signals, head, initial_input, final_output
+  FROM {s}.claim_available($1::text, $2::text::bigint, $3::text::bigint, $4::text::integer, $5::text,
+    $6::text::bigint)`
+
+const FIND_AVAILABLE = `SELECT now_ms, array_to_json(due)::text, instance_id, task_id, entries, input, numbers,
   definition_hash, signals, head, initial_input, final_output
-  FROM {s}.available($1::text, $2::text::bigint, $3::text::bigint, $4::text::integer, $5::text, $6::text::bigint)`
+  FROM {s}.find_available($1::text::bigint, $2::text::integer, $3::text, $4::text::bigint)`
 
 const CLAIM = `SELECT outcome, task_entries, numbers, definition_hash, signals, head, initial_input, final_output
   FROM {s}.claim_task($1::text, $2::text, $3::text::integer, $4::text, $5::text::bigint)`
@@ -35,16 +40,18 @@ interface ChangeCall {
 }
 
 const KINDS = { release: 0, extend: 1, renew: 2 } as const
-/** In place of how long a claim lasts: none is made. */
-const FIND = -2
 const FOR_EVER = -1
 const MAX_CHANGES = 500
+const CLAIMS_IN_FLIGHT = 2
+/** Tasks that are claimed in one statement at most. */
+const MAX_CLAIMED = 1000
 
 /** Claims: made, changed, looked for. */
 export class ClaimStore {
   readonly #client: Client
   readonly #agingIntervalMs: number
   readonly #changes: CallQueue<ChangeCall, HeldClaim | null>
+  readonly #claims: CallQueue<ClaimRequest, Dispatched<ClaimedEntry>>
 
   constructor(client: Client, agingIntervalMs: number) {
     this.#client = client
@@ -55,6 +62,13 @@ export class ClaimStore {
       maxInFlight: 2,
       sizeOf: () => 1,
       send: (calls) => this.#change(calls),
+    })
+    this.#claims = new CallQueue({
+      maxCalls: MAX_CLAIMED,
+      maxBytes: MAX_CLAIMED,
+      maxInFlight: CLAIMS_IN_FLIGHT,
+      sizeOf: ({ limit }) => limit,
+      send: (requests) => this.#claimAvailable(requests),
     })
   }
 
@@ -75,46 +89,75 @@ export class ClaimStore {
     return claim == null ? { outcome: 'unavailable' } : { outcome, claim, stored }
   }
 
-  async claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
-    return this.#available(request, request.ttlMs ?? FOR_EVER, (row, stored) =>
-      toClaimedEntry(row, 2, stored),
-    )
+  claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
+    return this.#claims.call(request)
   }
 
-  async findAvailable(request: WorkRequest): Promise<Dispatched<FoundTask>> {
-    return this.#available(request, FIND, toFoundTask)
+  async findAvailable({ filter, workerId, limit }: WorkRequest): Promise<Dispatched<FoundTask>> {
+    const [first = [], ...rows] = await this.#client.query(FIND_AVAILABLE, [
+      ...[
+        String(markOf(workerId)),
+        String(limit),
+        filterText(filter),
+        String(this.#agingIntervalMs),
+      ],
+    ])
+    const tasks: FoundTask[] = []
+    let stored: StoredInstance | undefined
+    for (const row of rows) {
+      // Left out where it is the one before.
+      if (stored === undefined || row[6] !== null) stored = toInstance(row, text(row, 2), 4, 6)
+      tasks.push(toFoundTask(row, stored))
+    }
+    return { now: number(first, 0), tasks, due: json<string[]>(first, 1) ?? [] }
   }
 
   changeClaim(ref: TaskClaimRef, change: ClaimChange): Promise<HeldClaim | null> {
     return this.#changes.call({ ref, change })
   }
 
-  async #available<T>(
-    { filter, workerId, limit }: WorkRequest,
-    ttlMs: number,
-    toTask: (row: Row, stored: StoredInstance) => T | null,
-  ): Promise<{ now: number; tasks: T[]; due: string[] }> {
-    const [first = [], ...rows] = await this.#client.query(AVAILABLE, [
+  /** Those that ask for the same, together: they get the best in the order in which they came. */
+  async #claimAvailable(requests: readonly ClaimRequest[]): Promise<Dispatched<ClaimedEntry>[]> {
+    const replies: Dispatched<ClaimedEntry>[] = []
+    const groups = Map.groupBy(requests.keys(), (index) => groupOf(requests[index]))
+    await Promise.all(
+      Array.from(groups.values(), async (group) => {
+        const own = group.map((index) => requests[index] as ClaimRequest)
+        const taken = await this.#claimTogether(own)
+        for (const [at, index] of group.entries()) {
+          replies[index] = taken[at] as Dispatched<ClaimedEntry>
+        }
+      }),
+    )
+    return replies
+  }
+
+  async #claimTogether(requests: readonly ClaimRequest[]): Promise<Dispatched<ClaimedEntry>[]> {
+    const [request] = requests
+    if (request === undefined) return []
+    const { workerId, ttlMs, filter } = request
+    const wanted = requests.reduce((sum, { limit }) => sum + limit, 0)
+    const rows = await this.#client.query(CLAIM_AVAILABLE, [
       workerId,
       String(markOf(workerId)),
-      String(ttlMs),
-      String(limit),
+      String(ttlMs ?? FOR_EVER),
+      String(wanted),
       filterText(filter),
       String(this.#agingIntervalMs),
     ])
-    const tasks: T[] = []
-    let stored: StoredInstance | undefined
-    for (const row of rows) {
-      // Left out where it is the one before.
-      if (stored === undefined || row[6] !== null) stored = toInstance(row, text(row, 2), 4, 6)
-      const task = toTask(row, stored)
-      if (task !== null) tasks.push(task)
-    }
-    return {
-      now: number(first, 0),
-      tasks,
-      due: json<string[]>(first, 1) ?? [],
-    }
+    const [first = []] = rows
+    const now = number(first, 0)
+    const taken = new TakenRows(rows, now)
+    return requests.map(({ limit }, index) => {
+      const tasks: ClaimedEntry[] = []
+      while (tasks.length < limit) {
+        const next = taken.next(request)
+        if (next === null) break
+        tasks.push(next)
+      }
+      // One of them takes care of it.
+      return { now, tasks, due: index === 0 ? (json<string[]>(first, 1) ?? []) : [] }
+    })
   }
 
   async #change(calls: readonly ChangeCall[]): Promise<(HeldClaim | null)[]> {
@@ -157,6 +200,13 @@ function toFoundTask(row: Row, stored: StoredInstance): FoundTask {
     stored,
     ...(input === null ? undefined : { input }),
   }
+}
+
+/** The same for those that ask for the same. */
+function groupOf(request: ClaimRequest | undefined): string {
+  if (request === undefined) return ''
+  const { workerId, ttlMs, filter } = request
+  return `${ttlMs} ${JSON.stringify(workerId)} ${filterText(filter)}`
 }
 
 function compare(a: string, b: string): number {

@@ -78,16 +78,18 @@ CREATE TABLE {s}.task (
   task_id text COLLATE "C" NOT NULL,
   input_task_id text COLLATE "C",
   last_failed_worker text COLLATE "C",
-  worker_id text COLLATE "C"
+  worker_id text COLLATE "C",
+  tie text COLLATE "C" NOT NULL GENERATED ALWAYS AS (CASE WHEN slot = 0 THEN '' ELSE task_id END) STORED
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,
   autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.2);
 CREATE INDEX task_instance ON {s}.task (instance_key, slot);
-CREATE INDEX task_queue ON {s}.task (queue_class, queue_at, instance_key, task_id) WHERE queue_class IS NOT NULL;
+CREATE INDEX task_queue ON {s}.task (queue_class, queue_at, instance_key, tie) WHERE queue_class IS NOT NULL;
 COMMENT ON TABLE {s}.task IS 'Tasks that may run or will, and their claims. Task '''' only completes a workflow, or has its control signals applied.';
 COMMENT ON COLUMN {s}.task.slot IS '0 but for the tasks of a fork; 2147483647 for control signals.';
 COMMENT ON COLUMN {s}.task.queue_class IS 'Null: not handed out, or claimed for ever. 0: a timer without a task. 1: control signals. 2: claimed; queue_at is when to look whether the claim has expired. Else ready_class: ready, or will be at queue_at.';
 COMMENT ON COLUMN {s}.task.ready_class IS 'route.id * 2^27 + priority * 2^24 + a hash of last_failed_worker.';
 COMMENT ON COLUMN {s}.task.open IS 'Whether the instance is in progress with no control signal pending.';
+COMMENT ON COLUMN {s}.task.tie IS 'Orders tasks of an instance that are due at the same time; empty for the only one, so that a step changes no index.';
 COMMENT ON COLUMN {s}.task.worker_id IS 'Who claimed it; null: nobody, and token is of a claim that was given up.';
 
 CREATE TABLE {s}.event (

@@ -11,6 +11,31 @@ export const INSTANCE: string = `concat_ws(' ', i.generation, i.version, i.revis
   i.updated_at, i.queued_events), i.definition_hash, i.signals, i.head, encode(i.initial_input, 'hex'),
   encode(i.final_output, 'hex')`
 
+/** Whether there is anything for `due_instances`: each class of its own, since most may be far from due. */
+export const isDue = (
+  now: string,
+): string => `(EXISTS (SELECT 1 FROM {s}.task t WHERE t.queue_class = 0 AND t.queue_at <= ${now})
+    OR EXISTS (SELECT 1 FROM {s}.task t WHERE t.queue_class = 1 AND t.queue_at <= ${now}))`
+
+/** What a claim makes of a task t. */
+const CLAIMED = `queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
+          queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'),
+          claimed_at = p_now, expires_at = v_expiry, deliveries = t.deliveries + 1`
+
+/** The tasks that were claimed, best first; those of a fork come with their instance once, where they follow each other. */
+const TAKEN = `SELECT x.instance_key, x.slot, x.token, x.deliveries, x.instance_id, x.task_id,
+        CASE WHEN x.slot = 0 THEN json_build_array(${ENTRY.replaceAll('t.', 'x.')})::text
+          WHEN x.is_first THEN {s}.entries(x.instance_key) END,
+        -- Plans may be of when the tables were empty, and are kept: written so, these are seeks.
+        (SELECT encode(r.output, 'hex') FROM {s}.result r
+          WHERE r.instance_key = x.instance_key AND r.task_id = x.input_task_id),
+        CASE WHEN i.id IS NULL THEN NULL ELSE concat_ws(' ', i.generation, i.version,
+        i.revision, i.created_at, i.updated_at, i.queued_events) END, i.definition_hash, i.signals, i.head,
+        encode(i.initial_input, 'hex'), encode(i.final_output, 'hex')
+      FROM (SELECT t.*, lag(t.instance_key) OVER () IS DISTINCT FROM t.instance_key AS is_first FROM taken t) AS x
+      LEFT JOIN LATERAL (SELECT i.* FROM {s}.instance i
+        WHERE i.id = x.instance_id AND i.key = x.instance_key AND x.is_first LIMIT 1) AS i ON true`
+
 /** Until when a claim t lasts that is prolonged as r says. */
 const EXPIRY = `CASE WHEN t.expires_at IS NULL THEN NULL ELSE least(
   CASE r.kind WHEN 1 THEN greatest(t.expires_at, v_now) ELSE v_now END + r.ms, 253402300799999) END`
@@ -97,7 +122,9 @@ END $$;
 -- Claims the best due tasks, best first.
 CREATE FUNCTION {s}.take(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer, p_filter text,
   p_aging bigint, p_now bigint)
-RETURNS TABLE (instance_key bigint, slot integer, task_id text, token bigint, instance_id text)
+RETURNS TABLE (instance_key bigint, slot integer, token bigint, deliveries integer, instance_id text,
+  task_id text, entries text, input text, numbers text, definition_hash text, signals text, head text,
+  initial_input text, final_output text)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -108,7 +135,33 @@ DECLARE
   v_want integer;
   v_found integer;
   v_taken integer;
+  v_over bigint;
+  v_class bigint;
+  v_at bigint;
+  v_next bigint;
 BEGIN
+  IF p_filter = '' THEN
+    -- As a rule there is one class, and no claim has expired: that is seen at once.
+    SELECT o.queue_at, a.queue_class, a.queue_at, b.queue_class INTO v_over, v_class, v_at, v_next
+    FROM (SELECT 1) AS one
+    LEFT JOIN LATERAL (SELECT t.queue_at FROM {s}.task t WHERE t.queue_class = 2
+      ORDER BY t.queue_class, t.queue_at LIMIT 1) AS o ON true
+    LEFT JOIN LATERAL (SELECT t.queue_class, t.queue_at FROM {s}.task t WHERE t.queue_class > 2
+      ORDER BY t.queue_class, t.queue_at LIMIT 1) AS a ON true
+    LEFT JOIN LATERAL (SELECT t.queue_class FROM {s}.task t WHERE t.queue_class > a.queue_class
+      ORDER BY t.queue_class, t.queue_at LIMIT 1) AS b ON true;
+    IF v_next IS NULL AND (v_over IS NULL OR v_over > p_now) THEN
+      IF v_at <= p_now THEN
+        RETURN QUERY
+          WITH best AS MATERIALIZED (
+            SELECT t.ctid AS tid FROM {s}.task t WHERE t.queue_class = v_class AND t.queue_at <= p_now
+            ORDER BY t.queue_at, t.instance_key, t.tie LIMIT p_limit FOR UPDATE SKIP LOCKED),
+          taken AS (UPDATE {s}.task t SET ${CLAIMED} FROM best WHERE t.ctid = best.tid RETURNING t.*)
+          ${TAKEN};
+      END IF;
+      RETURN;
+    END IF;
+  END IF;
   SELECT * INTO v_due FROM {s}.due_classes(p_mark, p_filter, p_now);
   FOR v_round IN 1..2 LOOP
     -- What this worker failed itself comes after all else.
@@ -119,12 +172,9 @@ BEGIN
         WITH best AS MATERIALIZED (
           SELECT t.ctid AS tid FROM {s}.task t
           WHERE t.queue_class = v_classes[1] AND t.queue_at <= p_now
-          ORDER BY t.queue_at, t.instance_key, t.task_id LIMIT v_left FOR UPDATE SKIP LOCKED)
-        UPDATE {s}.task t SET queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
-          queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'),
-          claimed_at = p_now, expires_at = v_expiry, deliveries = t.deliveries + 1
-        FROM best WHERE t.ctid = best.tid
-        RETURNING t.instance_key, t.slot, t.task_id, t.token, t.instance_id;
+          ORDER BY t.queue_at, t.instance_key, t.tie LIMIT v_left FOR UPDATE SKIP LOCKED),
+        taken AS (UPDATE {s}.task t SET ${CLAIMED} FROM best WHERE t.ctid = best.tid RETURNING t.*)
+        ${TAKEN};
       GET DIAGNOSTICS v_taken = ROW_COUNT;
       v_left := v_left - v_taken;
       CONTINUE;
@@ -139,20 +189,17 @@ BEGIN
       RETURN QUERY
         WITH best AS MATERIALIZED (
           SELECT x.tid, c AS class FROM unnest(v_classes) AS c CROSS JOIN LATERAL (
-            SELECT t.ctid AS tid, t.queue_at, t.instance_key, t.task_id FROM {s}.task t
+            SELECT t.ctid AS tid, t.queue_at, t.instance_key, t.tie FROM {s}.task t
             WHERE t.queue_class = c AND t.queue_at <= p_now
-            ORDER BY t.queue_at, t.instance_key, t.task_id LIMIT v_want) AS x
-          ORDER BY x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at, x.instance_key, x.task_id
+            ORDER BY t.queue_at, t.instance_key, t.tie LIMIT v_want) AS x
+          ORDER BY x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at, x.instance_key, x.tie
           LIMIT v_want),
         locked AS MATERIALIZED (
           SELECT best.tid FROM best CROSS JOIN LATERAL (
             SELECT 1 FROM {s}.task t WHERE t.ctid = best.tid AND t.queue_class = best.class
-              AND t.queue_at <= p_now FOR UPDATE SKIP LOCKED) AS x LIMIT v_left)
-        UPDATE {s}.task t SET queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
-          queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'),
-          claimed_at = p_now, expires_at = v_expiry, deliveries = t.deliveries + 1
-        FROM locked WHERE t.ctid = locked.tid
-        RETURNING t.instance_key, t.slot, t.task_id, t.token, t.instance_id;
+              AND t.queue_at <= p_now FOR UPDATE SKIP LOCKED) AS x LIMIT v_left),
+        taken AS (UPDATE {s}.task t SET ${CLAIMED} FROM locked WHERE t.ctid = locked.tid RETURNING t.*)
+        ${TAKEN};
       GET DIAGNOSTICS v_taken = ROW_COUNT;
       v_left := v_left - v_taken;
       EXIT WHEN v_left = 0 OR v_found < v_want;
@@ -168,8 +215,6 @@ DECLARE
   v_row record;
   v_ends bigint;
 BEGIN
-  PERFORM 1 FROM {s}.task t WHERE t.queue_class <= 1 AND t.queue_at <= p_now LIMIT 1;
-  IF NOT FOUND THEN RETURN; END IF;
   SELECT array_agg(x.instance_id) INTO ids FROM (
     SELECT t.instance_id FROM {s}.task t WHERE t.queue_class = 0 AND t.queue_at <= p_now
     ORDER BY t.queue_at LIMIT 100) AS x;
@@ -188,44 +233,52 @@ BEGIN
   END LOOP;
 END $$;
 
--- The best tasks, claimed (p_ttl: milliseconds, -1 for ever) or, with -2, only found.
-CREATE FUNCTION {s}.available(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer, p_filter text,
-  p_aging bigint)
+-- The best tasks, claimed for p_ttl milliseconds, -1 for ever.
+CREATE FUNCTION {s}.claim_available(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer,
+  p_filter text, p_aging bigint)
+RETURNS TABLE (now_ms bigint, due text[], token bigint, deliveries integer, instance_id text, task_id text,
+  entries text, input text, numbers text, definition_hash text, signals text, head text,
+  initial_input text, final_output text)
+LANGUAGE plpgsql ${SETTINGS} AS $$
+#variable_conflict use_column
+DECLARE
+  v_now bigint := {s}.now_ms();
+BEGIN
+  now_ms := v_now;
+  IF ${isDue('v_now')} THEN due := {s}.due_instances(v_now); END IF;
+  RETURN NEXT;
+  RETURN QUERY
+    SELECT NULL::bigint, NULL::text[], f.token, f.deliveries, f.instance_id, f.task_id, f.entries, f.input,
+      f.numbers, f.definition_hash, f.signals, f.head, f.initial_input, f.final_output
+    FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, v_now) AS f;
+END $$;
+
+-- The best tasks, as they are.
+CREATE FUNCTION {s}.find_available(p_mark bigint, p_limit integer, p_filter text, p_aging bigint)
 RETURNS TABLE (now_ms bigint, due text[], instance_id text, task_id text, entries text, input text,
   numbers text, definition_hash text, signals text, head text, initial_input text, final_output text)
 LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
   v_now bigint := {s}.now_ms();
-  v_keys bigint[];
-  v_slots integer[];
-  v_tasks text[];
 BEGIN
   now_ms := v_now;
-  due := {s}.due_instances(v_now);
+  IF ${isDue('v_now')} THEN due := {s}.due_instances(v_now); END IF;
   RETURN NEXT;
-  IF p_ttl = -2 THEN
-    SELECT array_agg(f.instance_key), array_agg(f.slot), array_agg(f.task_id)
-    INTO v_keys, v_slots, v_tasks FROM {s}.peek(p_mark, p_limit, p_filter, p_aging, v_now) AS f;
-  ELSE
-    SELECT array_agg(f.instance_key), array_agg(f.slot), array_agg(f.task_id)
-    INTO v_keys, v_slots, v_tasks
-    FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, v_now) AS f;
-  END IF;
-  IF v_keys IS NULL THEN RETURN; END IF;
   RETURN QUERY
     SELECT NULL::bigint, NULL::text[], t.instance_id, t.task_id,
       CASE WHEN t.slot = 0 THEN json_build_array(${ENTRY})::text ELSE {s}.entries(i.key) END,
-      encode(r.output, 'hex'), CASE WHEN i.id IS NULL THEN NULL ELSE concat_ws(' ', i.generation, i.version,
+      (SELECT encode(r.output, 'hex') FROM {s}.result r
+        WHERE r.instance_key = t.instance_key AND r.task_id = t.input_task_id), CASE WHEN i.id IS NULL THEN NULL ELSE concat_ws(' ', i.generation, i.version,
       i.revision, i.created_at, i.updated_at, i.queued_events) END, i.definition_hash, i.signals, i.head,
       encode(i.initial_input, 'hex'), encode(i.final_output, 'hex')
-    FROM unnest(v_keys, v_slots, v_tasks) WITH ORDINALITY AS f (instance_key, slot, task_id, n)
-    JOIN {s}.task t ON t.instance_key = f.instance_key AND t.slot = f.slot AND t.task_id = f.task_id
+    FROM (SELECT p.*, lag(p.instance_key) OVER () AS last_key
+      FROM {s}.peek(p_mark, p_limit, p_filter, p_aging, v_now) WITH ORDINALITY AS p (instance_key, slot, task_id, n)) AS f
+    CROSS JOIN LATERAL (SELECT t.* FROM {s}.task t
+      WHERE t.instance_key = f.instance_key AND t.slot = f.slot AND t.task_id = f.task_id LIMIT 1) AS t
     -- Tasks of a fork come with their instance once, where they follow each other.
-    LEFT JOIN LATERAL (SELECT i.* FROM {s}.instance i
-      WHERE i.id = t.instance_id AND i.key = t.instance_key
-        AND (f.n = 1 OR v_keys[f.n - 1] <> f.instance_key)) AS i ON true
-    LEFT JOIN {s}.result r ON r.instance_key = t.instance_key AND r.task_id = t.input_task_id
+    LEFT JOIN LATERAL (SELECT i.* FROM {s}.instance i WHERE i.id = t.instance_id
+      AND i.key = t.instance_key AND f.last_key IS DISTINCT FROM f.instance_key LIMIT 1) AS i ON true
     ORDER BY f.n;
 END $$;
 
@@ -244,11 +297,11 @@ BEGIN
   RETURN QUERY
     SELECT x.instance_key, x.slot, x.task_id
     FROM unnest(v_due.others || v_due.own) AS c CROSS JOIN LATERAL (
-      SELECT t.instance_key, t.slot, t.task_id, t.queue_at FROM {s}.task t
+      SELECT t.instance_key, t.slot, t.task_id, t.queue_at, t.tie FROM {s}.task t
       WHERE t.queue_class = c AND t.queue_at <= p_now
-      ORDER BY t.queue_at, t.instance_key, t.task_id LIMIT p_limit) AS x
+      ORDER BY t.queue_at, t.instance_key, t.tie LIMIT p_limit) AS x
     ORDER BY (c & 16777215) = p_mark AND p_mark > 0,
-      x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at, x.instance_key, x.task_id
+      x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at, x.instance_key, x.tie
     LIMIT p_limit;
 END $$;
 
@@ -349,7 +402,7 @@ LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 BEGIN
   now_ms := {s}.now_ms();
-  due := {s}.due_instances(now_ms);
+  IF ${isDue('now_ms')} THEN due := {s}.due_instances(now_ms); END IF;
   SELECT i.id, p.task_id, i.definition_hash INTO instance_id, task_id, definition_hash
   FROM {s}.peek(0, 1, p_filter, p_aging, now_ms) AS p
   JOIN {s}.task t ON t.instance_key = p.instance_key AND t.slot = p.slot AND t.task_id = p.task_id

@@ -3,6 +3,7 @@ import { dispatch } from './0002-dispatch.ts'
 import { changes } from './0003-changes.ts'
 import { maintenance } from './0004-maintenance.ts'
 import { creation } from './0005-creation.ts'
+import { commits } from './0006-commits.ts'
 
 /** A step of the schema. */
 export interface Migration {
@@ -18,4 +19,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0003-changes', sql: changes },
   { name: '0004-maintenance', sql: maintenance },
   { name: '0005-creation', sql: creation },
+  { name: '0006-commits', sql: commits },
 ]

@@ -1,0 +1,187 @@
+import {
+  type ClaimedEntry,
+  encodeHead,
+  type InstanceWrite,
+  isOpen,
+  later,
+  TIMER_TASK_ID,
+  type WriteResult,
+} from '@sayiir/persistence-core/adapter'
+import type { Client, Row } from './client.ts'
+import { finalOutputOf } from './encode.ts'
+import { filterText } from './filter.ts'
+import { plain } from './literals.ts'
+import { classOf, json, markOf, number, slotOf } from './records.ts'
+import type { Routes } from './routes.ts'
+import { TakenRows } from './taken-rows.ts'
+
+const COMMIT = `SELECT now_ms, done, tokens, due, token, deliveries::text, instance_id, task_id, entries, input, numbers, definition_hash,
+  signals, head, initial_input, final_output
+  FROM {s}.commit_tasks($1::text, $2::text::bigint, $3::text::bigint, $4::text::bigint, $5::text,
+    $6::text::boolean, $7::text::bigint, $8::text::bigint, $9::text, $10::text::bigint,
+    $11::text::bigint[])`
+
+type Held = Required<NonNullable<InstanceWrite['holds']>>
+type Entry = InstanceWrite['after']['entries'][number]
+
+/** The commit of a task that completed, which was the only one of its instance. */
+export interface PlainCommit {
+  readonly write: InstanceWrite
+  readonly held: Held
+  readonly output: Uint8Array
+  readonly place: number
+  /** What comes next in the instance; null: it is completed. */
+  readonly next: Entry | null
+  readonly head: string
+  /** Commits of the same group can be made together. */
+  readonly group: string
+}
+
+/** A write as such a commit, null where it is anything more. */
+export function toPlainCommit(write: InstanceWrite): PlainCommit | null {
+  const { before, after, holds, results, commit, claimNext, entries } = write
+  const [result] = results
+  if (before === null || commit === null || holds?.token === undefined) return null
+  if (result === undefined || results.length > 1 || result.taskId !== commit.taskId) return null
+  if (holds.taskId !== commit.taskId || holds.taskId === TIMER_TASK_ID) return null
+  if (write.removedResults.length > 0 || write.takenEvent !== null || write.event !== null)
+    return null
+  if (!isOpen(before) || before.queuedEvents > 0 || after.queuedEvents > 0) return null
+  if (!isSame(before.head, after.head) || after.version !== before.version + 1) return null
+  if (before.entries.length !== 1 || slotOf(before.head, holds.taskId) !== 0) return null
+  if (entries.moved.length > 0 || entries.released.length > 0) return null
+  const [next = null] = after.entries
+  if (next === null) {
+    if (after.head.state.status !== 'completed' || (claimNext?.own ?? null) !== null) return null
+  } else {
+    if (!isOpen(after) || after.entries.length > 1 || entries.added[0] !== next) return null
+    if (!isFresh(next, write.at, holds.taskId) || slotOf(after.head, next.taskId) !== 0) return null
+    if (claimNext !== null && claimNext.own !== next.taskId) return null
+  }
+  let group = holds.workerId
+  if (claimNext !== null) {
+    const { request } = claimNext
+    if (request.workerId !== holds.workerId) return null
+    group = `${request.ttlMs} ${filterText(request.filter)} ${group}`
+  }
+  const head = encodeHead(after.head)
+  // PostgreSQL's JSON takes all but this.
+  if (head.includes('\\u0000')) return null
+  return {
+    ...{ write, next, head, group, output: result.output, place: result.order },
+    held: { ...holds, token: holds.token },
+  }
+}
+
+function isSame(
+  before: InstanceWrite['after']['head'],
+  after: InstanceWrite['after']['head'],
+): boolean {
+  return (
+    before.definitionHash === after.definitionHash &&
+    before.initialInput === after.initialInput &&
+    before.revision + 1 === after.revision
+  )
+}
+
+/** Whether a task is as one is that follows another at once. */
+function isFresh(next: Entry, at: number, before: string): boolean {
+  return (
+    next.availableSince === at &&
+    next.inputTaskId === before &&
+    next.attempt === 1 &&
+    next.lastFailedWorker === null &&
+    !next.timer &&
+    next.taskId !== TIMER_TASK_ID
+  )
+}
+
+/**
+ * Makes commits of the same group, all in one statement, each on its own. Null: one of their claims
+ * has changed hands, and none was made.
+ */
+export async function commitTasks(
+  client: Client,
+  routes: Routes,
+  agingIntervalMs: number,
+  commits: readonly PlainCommit[],
+): Promise<WriteResult[] | null> {
+  const [first] = commits
+  if (first === undefined) return []
+  const { claimNext, toleranceMs } = first.write
+  let [from, to, tolerance] = [first.write.at, first.write.at, toleranceMs]
+  const offered = new Set<number>()
+  let records = '['
+  for (const [index, { write, next, ...commit }] of commits.entries()) {
+    const { at, before } = write
+    from = Math.min(from, at)
+    to = Math.max(to, at)
+    tolerance = Math.min(tolerance, write.toleranceMs)
+    records += `${index === 0 ? '' : ','}{"n":${index},"id":${JSON.stringify(write.instanceId)},"generation":"${before?.generation}","version":${before?.version},"task":${JSON.stringify(commit.held.taskId)},"token":${commit.held.token},"at":${at},"head":${commit.head},"place":${commit.place},"output":${hex(commit.output)}`
+    if (next === null) records += `,"final":${hex(finalOutputOf(write.after))}}`
+    else {
+      const known = routes.idOf(write.after.head.definitionHash, next.tags)
+      const route = typeof known === 'number' ? known : await known
+      if (claimNext === null) offered.add(route)
+      records += `,"next_task":${JSON.stringify(next.taskId)},"class":${classOf(route, next)},"priority":${next.priority}}`
+    }
+  }
+  const { workerId } = first.held
+  const rows = await client.tryQuery(COMMIT, [
+    `${records}]`,
+    ...[String(from), String(to), String(tolerance), workerId],
+    claimNext === null ? 'f' : 't',
+    String(claimNext?.request.ttlMs ?? -1),
+    String(markOf(workerId)),
+    claimNext === null ? '' : filterText(claimNext.request.filter),
+    String(agingIntervalMs),
+    plain([...offered]),
+  ])
+  return rows === null ? null : toResults(commits, rows)
+}
+
+function toResults(commits: readonly PlainCommit[], rows: readonly Row[]): WriteResult[] {
+  const [first = []] = rows
+  const now = number(first, 0)
+  const taken = new TakenRows(rows, now)
+  const results: WriteResult[] = commits.map(() => ({ written: false, now }))
+  const tokens = json<number[]>(first, 2) ?? []
+  const due = json<string[]>(first, 3) ?? []
+  let step = 0
+  for (const n of json<number[]>(first, 1) ?? []) {
+    const commit = commits[n]
+    if (commit === undefined) continue
+    const { claimNext } = commit.write
+    let next: ClaimedEntry | null = null
+    if (claimNext !== null) {
+      if (commit.next === null) {
+        next = taken.next(claimNext.request)
+      } else next = ownNext(commit, commit.next, now, tokens[step++] ?? 0)
+    }
+    results[n] = { written: true, now, next, due: claimNext === null ? [] : due }
+  }
+  return results
+}
+
+function ownNext(
+  { write: { instanceId, claimNext }, held: { workerId } }: PlainCommit,
+  { taskId }: Entry,
+  now: number,
+  token: number,
+): ClaimedEntry {
+  const ttlMs = claimNext?.request.ttlMs ?? null
+  const expiresAt = ttlMs === null ? null : later(now, ttlMs)
+  return {
+    instanceId,
+    taskId,
+    deliveries: 1,
+    claim: { workerId, token, claimedAt: now, expiresAt },
+  }
+}
+
+/** A payload as JSON, of what PostgreSQL reads as bytes. */
+function hex(payload: Uint8Array | null): string {
+  if (payload === null) return 'null'
+  const { buffer, byteOffset, byteLength } = payload
+  return `"\\\\x${Buffer.from(buffer, byteOffset, byteLength).toString('hex')}"`
+}
