@@ -1,3 +1,4 @@
+import type { TaskWakeup } from '@sayiir/persistence-core'
 import {
   type InstanceWrite,
   isEnded,
@@ -17,7 +18,7 @@ const CREATE = `SELECT now_ms, array_to_json(failed)::text FROM {s}.create_insta
   $15::text::boolean[], $16::text::bigint[], $17::text::bigint[], $18::text::integer[],
   $19::text::bigint[], $20::text::text[], $21::text::text[], $22::text::boolean[],
   $23::text::integer[], $24::text::text[], $25::text::bigint[], $26::text::bytea[],
-  $27::text::bigint[])`
+  $27::text::bigint[], $28::text)`
 
 /** Makes new instances, all in one statement; each is made, or is there already, on its own. */
 export async function createInstances(
@@ -87,10 +88,26 @@ export async function createInstances(
     plain(results.map(({ result }) => result.order)),
     payloads(results.map(({ result }) => result.output)),
     plain([...new Set(routeIds)]),
+    dueTask(writes),
   ])
   const now = number(row, 0)
   const failed = new Set(json<number[]>(row, 1))
   return writes.map((_, index) =>
     failed.has(index + 1) ? { written: false, now } : { written: true, now, next: null, due: [] },
   )
+}
+
+/** The first of the tasks, as a wakeup tells it, if all of them may run now; else nothing. */
+function dueTask(writes: readonly InstanceWrite[]): string {
+  const mayRun = writes.every(
+    ({ after, at }) =>
+      isOpen(after) &&
+      after.entries.every(({ timer, availableSince }) => !timer && availableSince <= at),
+  )
+  const [first] = writes
+  const [entry] = first?.after.entries ?? []
+  if (!mayRun || first === undefined || entry === undefined) return ''
+  const { definitionHash } = first.after.head
+  const wakeup: TaskWakeup = { instanceId: first.instanceId, taskId: entry.taskId, definitionHash }
+  return JSON.stringify(wakeup)
 }

@@ -16,7 +16,7 @@ const RECONNECT_MS = 200
 export class Listener {
   readonly #client: Client
   readonly #channel: string
-  readonly #onWork: () => void
+  readonly #onWork: (payload: string) => void
   /** Undefined until it was tried. */
   #listens: boolean | undefined
   #connection: PostgresClient | null = null
@@ -25,7 +25,8 @@ export class Listener {
   #triesAgainAt = 0
   #closed = false
 
-  constructor(client: Client, channel: string, onWork: () => void) {
+  /** @param onWork Is given what was notified; an empty text where that is not known. */
+  constructor(client: Client, channel: string, onWork: (payload: string) => void) {
     this.#client = client
     this.#channel = channel
     this.#onWork = onWork
@@ -95,8 +96,9 @@ export class Listener {
   }
 
   #notified(payload: string): void {
-    if (payload === '') this.#onWork()
-    else this.#tests.get(payload)?.()
+    const passed = this.#tests.get(payload)
+    if (passed === undefined) this.#onWork(payload)
+    else passed()
   }
 
   #lost(connection: PostgresClient, retryMs: number): void {
@@ -106,6 +108,6 @@ export class Listener {
     this.#triesAgainAt = performance.now() + retryMs
     connection.end({ timeout: 0 }).catch(() => undefined)
     // Whoever waits looks for itself from now on.
-    this.#onWork()
+    this.#onWork('')
   }
 }

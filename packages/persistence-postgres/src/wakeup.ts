@@ -16,12 +16,24 @@ const SECOND_LOOK_MS = 15
 const ARMED_MS = 60_000
 
 const LOOK = `SELECT now_ms, array_to_json(due)::text, next_at, instance_id, task_id, definition_hash
-  FROM {s}.look($1::text, $2::text::bigint)`
+  FROM {s}.look($1::text::uuid, $2::text::text[], $3::text::bigint, $4::text, $5::text::bigint)`
+
+interface LookCall {
+  readonly filter: string
+  /** Whether to be notified from now on. */
+  readonly arms: boolean
+}
 
 interface Look {
   readonly wakeup: TaskWakeup | null
   readonly due: readonly string[]
   readonly dueInMs: number
+}
+
+/** Aborts when there is news. */
+class News extends AbortController {
+  /** What there is to do for whoever waits; null: look. */
+  wakeup: TaskWakeup | null = null
 }
 
 /**
@@ -33,11 +45,13 @@ export class Wakeups {
   readonly #options: CheckedOptions
   readonly #id: string = crypto.randomUUID()
   readonly #listener: Listener | null
-  readonly #arms: CallQueue<string, undefined>
-  readonly #looks: CallQueue<string, Look>
-  #news = new AbortController()
+  readonly #looks: CallQueue<LookCall, Look>
+  /** How many wait with a filter. */
+  readonly #waits = new Map<string, number>()
+  /** What this backend is notified of, if it is for one filter. */
+  #armedFor: string | null = null
   #wasArmed = false
-  #waiting = 0
+  #news = new News()
 
   constructor(client: Client, options: CheckedOptions) {
     this.#client = client
@@ -45,10 +59,14 @@ export class Wakeups {
     this.#listener =
       options.wakeups === 'poll'
         ? null
-        : new Listener(client, channelOf(options.schema), () => this.#wake())
-    const together = { maxCalls: 1000, maxBytes: Infinity, maxInFlight: 1, sizeOf: () => 1 }
-    this.#arms = new CallQueue({ ...together, send: (filters) => this.#arm(filters) })
-    this.#looks = new CallQueue({ ...together, send: (filters) => this.#look(filters) })
+        : new Listener(client, channelOf(options.schema), (payload) => this.#told(payload))
+    this.#looks = new CallQueue({
+      maxCalls: 1000,
+      maxBytes: Infinity,
+      maxInFlight: 1,
+      sizeOf: () => 1,
+      send: (calls) => this.#look(calls),
+    })
   }
 
   /** Whether it is known that nobody tells of work. */
@@ -58,37 +76,40 @@ export class Wakeups {
 
   /** Work was made available by this process. */
   noteWork(): void {
-    if (this.polls && this.#waiting > 0) this.#wake()
+    if (this.polls && this.#waits.size > 0) this.#wake(null)
   }
 
   /** See `OptimisticStore.waitForWakeup`. */
-  async wait(...wanted: Parameters<OptimisticStore['waitForWakeup']>): Promise<TaskWakeup | null> {
-    this.#waiting += 1
+  async wait(
+    { timeoutMs, ...filter }: WaitForWakeupParams,
+    ...context: Context
+  ): Promise<TaskWakeup | null> {
+    const wanted = filterText(filter)
+    this.#waits.set(wanted, (this.#waits.get(wanted) ?? 0) + 1)
     try {
-      return await this.#wait(...wanted)
+      return await this.#wait(wanted, timeoutMs, ...context)
     } finally {
-      this.#waiting -= 1
+      const others = (this.#waits.get(wanted) ?? 0) - 1
+      if (others > 0) this.#waits.set(wanted, others)
+      else this.#waits.delete(wanted)
     }
   }
 
   async #wait(
-    { timeoutMs, ...filter }: WaitForWakeupParams,
-    signal: AbortSignal | undefined,
-    closing: AbortSignal,
-    takeCare: (due: readonly string[]) => Promise<void>,
+    wanted: string,
+    timeoutMs: number,
+    ...[signal, closing, takeCare]: Context
   ): Promise<TaskWakeup | null> {
     const end = performance.now() + timeoutMs
-    const wanted = filterText(filter)
-    let news: AbortSignal | null = null
+    let news: News | null = null
     for (;;) {
       signal?.throwIfAborted()
       if (closing.aborted) return null
-      const isFirstLook = news === null || news.aborted
+      const isFirstLook = news === null || news.signal.aborted
       // Taken before the look: what is told during it is not missed.
-      news = this.#news.signal
+      news = this.#news
       const isTold = (await this.#listener?.listens()) ?? false
-      if (isTold) await this.#arms.call(wanted)
-      const look = await this.#looks.call(wanted)
+      const look = await this.#looks.call({ filter: wanted, arms: isTold })
       await takeCare(look.due)
       signal?.throwIfAborted()
       if (look.wakeup !== null) return look.wakeup
@@ -96,7 +117,9 @@ export class Wakeups {
       if (left <= 0 || closing.aborted) return null
       const unheard = isTold ? BACKSTOP_MS : this.#options.pollIntervalMs
       const interval = look.due.length > 0 ? 1 : isFirstLook ? SECOND_LOOK_MS : unheard
-      await pause(Math.min(left, interval, look.dueInMs), signal, closing, news)
+      await pause(Math.min(left, interval, look.dueInMs), signal, closing, news.signal)
+      // What it is notified of is for it: then it need not look, and can go and take it.
+      if (news.wakeup !== null && this.#armedFor === wanted && !closing.aborted) return news.wakeup
     }
   }
 
@@ -107,38 +130,54 @@ export class Wakeups {
     await this.#client.query('SELECT {s}.disarm($1::text::uuid)', [this.#id]).catch(() => undefined)
   }
 
-  #wake(): void {
+  /** Notified: the ids of backends, and in a second line what they may take, or nothing. */
+  #told(payload: string): void {
+    const [ids = '', wakeup = ''] = payload.split('\n')
+    if (ids === '') this.#wake(null)
+    else if (ids.includes(this.#id)) {
+      this.#wake(wakeup === '' ? null : (JSON.parse(wakeup) as TaskWakeup))
+    }
+  }
+
+  #wake(wakeup: TaskWakeup | null): void {
     const news = this.#news
-    this.#news = new AbortController()
+    this.#news = new News()
+    news.wakeup = wakeup
     news.abort()
   }
 
-  async #arm(filters: readonly string[]): Promise<undefined[]> {
-    this.#wasArmed = true
-    await this.#client.query('SELECT {s}.arm($1::text::uuid, $2::text::text[], $3::text::bigint)', [
-      this.#id,
-      texts([...new Set(filters)]),
-      String(ARMED_MS),
-    ])
-    return filters.map(() => undefined)
+  /** A statement for each filter; the first makes known for all of this backend that it waits. */
+  async #look(calls: readonly LookCall[]): Promise<Look[]> {
+    const looks = new Map<string, Look>()
+    let arms = calls.some((call) => call.arms)
+    for (const { filter } of calls) {
+      if (looks.has(filter)) continue
+      looks.set(filter, await this.#lookFor(filter, arms ? [...this.#waits.keys()] : []))
+      arms = false
+    }
+    return calls.map(({ filter }) => looks.get(filter) as Look)
   }
 
-  async #look(filters: readonly string[]): Promise<Look[]> {
-    const looks = new Map<string, Look>()
-    for (const filter of new Set(filters)) {
-      const [row = []] = await this.#client.query(LOOK, [
-        ...[filter, String(this.#options.agingIntervalMs)],
-      ])
-      const dueInMs = row[2] === null ? Infinity : Math.max(number(row, 2) - number(row, 0), 1)
-      looks.set(filter, {
-        wakeup:
-          row[3] === null
-            ? null
-            : { instanceId: text(row, 3), taskId: text(row, 4), definitionHash: text(row, 5) },
-        due: json<string[]>(row, 1) ?? [],
-        dueInMs,
-      })
+  async #lookFor(filter: string, armed: readonly string[]): Promise<Look> {
+    if (armed.length > 0) {
+      this.#wasArmed = true
+      this.#armedFor = armed.length === 1 ? filter : null
     }
-    return filters.map((filter) => looks.get(filter) as Look)
+    const [row = []] = await this.#client.query(LOOK, [
+      ...[this.#id, texts(armed), String(ARMED_MS)],
+      ...[filter, String(this.#options.agingIntervalMs)],
+    ])
+    return {
+      wakeup:
+        row[3] === null
+          ? null
+          : { instanceId: text(row, 3), taskId: text(row, 4), definitionHash: text(row, 5) },
+      due: json<string[]>(row, 1) ?? [],
+      dueInMs: row[2] === null ? Infinity : Math.max(number(row, 2) - number(row, 0), 1),
+    }
   }
 }
+
+/** What a wait ends with, beside work and its time. */
+type Context =
+  Parameters<OptimisticStore['waitForWakeup']> extends [unknown, ...infer Rest] ? Rest : never

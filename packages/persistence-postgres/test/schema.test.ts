@@ -1,6 +1,7 @@
 import { migrate, PostgresBackend } from '@sayiir/persistence-postgres'
 import postgres from 'postgres'
 import { afterAll, expect, inject, test } from 'vitest'
+import { MIGRATIONS } from '../src/migrations/index.ts'
 import { atTask, END, freshSchema } from './work.ts'
 
 const { url } = inject('postgres')
@@ -17,15 +18,17 @@ test('M4: twenty that set an empty database up at once, set it up once', async (
   const schema = freshSchema()
   await Promise.all(Array.from({ length: 20 }, () => migrate({ url, schema })))
   const rows = await admin`SELECT version, name FROM ${admin(schema)}.migration ORDER BY version`
-  expect(rows.map(({ version }) => version)).toEqual([1, 2, 3, 4, 5, 6])
+  expect(rows.map(({ version }) => version)).toEqual(MIGRATIONS.map((_, index) => index + 1))
   await migrate({ url, schema })
-  expect(await admin`SELECT count(*)::int FROM ${admin(schema)}.migration`).toEqual([{ count: 6 }])
+  expect(await admin`SELECT count(*)::int FROM ${admin(schema)}.migration`).toEqual([
+    { count: MIGRATIONS.length },
+  ])
 })
 
 test('M4: a newer schema is refused and stays as it is', async () => {
   const schema = freshSchema()
   await migrate({ url, schema })
-  await admin`INSERT INTO ${admin(schema)}.migration VALUES (7, 'later', 'x', now())`
+  await admin`INSERT INTO ${admin(schema)}.migration VALUES (${MIGRATIONS.length + 1}, 'later', 'x', now())`
   const before = await contents(schema)
   await expect(PostgresBackend.connect({ url, schema })).rejects.toMatchObject({ code: 'SCHEMA' })
   await expect(migrate({ url, schema })).rejects.toMatchObject({ code: 'SCHEMA' })

@@ -305,20 +305,6 @@ BEGIN
     LIMIT p_limit;
 END $$;
 
--- Takes the arming of those who wait for work of these routes; whether there were any.
-CREATE FUNCTION {s}.wake(p_routes bigint[], p_now bigint) RETURNS boolean LANGUAGE plpgsql AS $$
-BEGIN
-  PERFORM 1 FROM {s}.waiter x WHERE x.armed LIMIT 1;
-  IF NOT FOUND THEN RETURN false; END IF;
-  UPDATE {s}.waiter x SET armed = false WHERE x.id IN (
-    SELECT y.id FROM {s}.waiter y WHERE y.armed AND y.until > p_now
-      AND (y.routes IS NULL OR y.routes && p_routes OR y.last_route < ANY (p_routes))
-    FOR UPDATE SKIP LOCKED);
-  IF NOT FOUND THEN RETURN false; END IF;
-  PERFORM pg_notify('{c}', '');
-  RETURN true;
-END $$;
-
 -- Claims a task. outcome: claimed, missing, unavailable, timer.
 CREATE FUNCTION {s}.claim_task(p_id text, p_task text, p_slot integer, p_worker text, p_ttl bigint)
 RETURNS TABLE (outcome text, task_entries text, numbers text, definition_hash text, signals text, head text,
@@ -393,49 +379,5 @@ BEGIN
       WHERE i.id = r.id AND i.signals IS NOT NULL LIMIT 1) AS i
     WHERE r.kind = 0 AND t.instance_key = i.key AND t.slot = 2147483647;
   END IF;
-END $$;
-
--- The best due task, and else when the next becomes due, as far as that is known.
-CREATE FUNCTION {s}.look(p_filter text, p_aging bigint)
-RETURNS TABLE (now_ms bigint, due text[], next_at bigint, instance_id text, task_id text, definition_hash text)
-LANGUAGE plpgsql ${SETTINGS} AS $$
-#variable_conflict use_column
-BEGIN
-  now_ms := {s}.now_ms();
-  IF ${isDue('now_ms')} THEN due := {s}.due_instances(now_ms); END IF;
-  SELECT i.id, p.task_id, i.definition_hash INTO instance_id, task_id, definition_hash
-  FROM {s}.peek(0, 1, p_filter, p_aging, now_ms) AS p
-  JOIN {s}.task t ON t.instance_key = p.instance_key AND t.slot = p.slot AND t.task_id = p.task_id
-  JOIN {s}.instance i ON i.id = t.instance_id AND i.key = t.instance_key;
-  IF instance_id IS NULL THEN
-    SELECT least(c.next_at,
-      (SELECT min(t.queue_at) FROM {s}.task t WHERE t.queue_class = 0),
-      (SELECT min(t.queue_at) FROM {s}.task t WHERE t.queue_class = 1))
-    INTO next_at FROM {s}.due_classes(0, p_filter, now_ms) AS c;
-  END IF;
-  RETURN NEXT;
-END $$;
-
--- Makes it known that a backend waits for work that any of these filters takes.
-CREATE FUNCTION {s}.arm(p_id uuid, p_filters text[], p_for bigint) RETURNS void
-LANGUAGE plpgsql ${SETTINGS} AS $$
-DECLARE
-  v_now bigint := {s}.now_ms();
-  v_routes bigint[];
-  v_last bigint := coalesce((SELECT max(r.id) FROM {s}.route r), 0);
-BEGIN
-  IF '' <> ALL (p_filters) THEN
-    v_routes := ARRAY(SELECT DISTINCT unnest({s}.served(f::jsonb)) FROM unnest(p_filters) AS f);
-  END IF;
-  INSERT INTO {s}.waiter AS x (id, until, armed, routes, last_route)
-  VALUES (p_id, v_now + p_for, true, v_routes, v_last)
-  ON CONFLICT (id) DO UPDATE SET until = excluded.until, armed = true, routes = excluded.routes,
-    last_route = excluded.last_route;
-END $$;
-
--- A backend waits no more; neither do those that were not heard of for an hour.
-CREATE FUNCTION {s}.disarm(p_id uuid) RETURNS void LANGUAGE plpgsql ${SETTINGS} AS $$
-BEGIN
-  DELETE FROM {s}.waiter x WHERE x.id = p_id OR x.until < {s}.now_ms() - 3600000;
 END $$;
 `

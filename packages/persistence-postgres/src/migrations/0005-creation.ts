@@ -5,14 +5,14 @@ import { COUNT, COUNTED, READY } from './0003-changes.ts'
 export const creation: string = `
 -- Makes new instances, with their tasks (t_), results (r_); w: which of the instances, from 1. Of
 -- some parameters one element stands for all, where all are alike. The numbers of those that were
--- not made. One that somebody else makes at the same moment fails all, to be done again: finding it
+-- not made. p_due_task: one of the tasks as JSON, if all may run now, else empty. One that somebody else makes at the same moment fails all, to be done again: finding it
 -- out row by row (ON CONFLICT) would cost every row a lock and a record in the log.
 CREATE FUNCTION {s}.create_instances(
   p_ids text[], p_generations uuid[], p_at bigint[], p_tolerances bigint[], p_definitions text[],
   p_statuses text[], p_ended bigint[], p_signals text[], p_heads text, p_inputs bytea[], p_finals bytea[],
   t_w integer[], t_slots integer[], t_tasks text[], t_open boolean[], t_classes bigint[], t_sinces bigint[],
   t_priorities integer[], t_attempts bigint[], t_failers text[], t_inputs text[], t_timers boolean[],
-  r_w integer[], r_tasks text[], r_places bigint[], r_outputs bytea[], p_routes bigint[],
+  r_w integer[], r_tasks text[], r_places bigint[], r_outputs bytea[], p_routes bigint[], p_due_task text,
   OUT now_ms bigint, OUT failed integer[])
 LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
@@ -59,7 +59,7 @@ BEGIN
         t_inputs, t_timers)
         AS x (w, slot, task, open, class, since, priority, attempt, failer, input, timer)) AS o
     WHERE v_keys[o.w] IS NOT NULL;
-    PERFORM {s}.wake(p_routes, now_ms);
+    PERFORM {s}.wake(p_routes, now_ms, CASE WHEN v_made = v_count THEN p_due_task ELSE '' END);
   END IF;
   IF cardinality(r_w) > 0 THEN
     INSERT INTO {s}.result (instance_key, task_id, place, output)

@@ -4,6 +4,7 @@ import { changes } from './0003-changes.ts'
 import { maintenance } from './0004-maintenance.ts'
 import { creation } from './0005-creation.ts'
 import { commits } from './0006-commits.ts'
+import { wakeup } from './0007-wakeup.ts'
 
 /** A step of the schema. */
 export interface Migration {
@@ -20,4 +21,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0004-maintenance', sql: maintenance },
   { name: '0005-creation', sql: creation },
   { name: '0006-commits', sql: commits },
+  { name: '0007-wakeup', sql: wakeup },
 ]

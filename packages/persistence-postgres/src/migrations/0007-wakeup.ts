@@ -1,0 +1,75 @@
+import { isDue, SETTINGS } from './0002-dispatch.ts'
+
+/** Backends that are notified one by one; where there are more, all are told, and look. */
+const TOLD = 20
+
+/** Never edited once released: a change is a migration of its own. `{s}` is the schema. */
+export const wakeup: string = `
+-- Takes the arming of those who wait for work of these routes, and notifies them: their ids, and in
+-- a second line what there is to do, as JSON, if it is certain that they may have it now.
+CREATE FUNCTION {s}.wake(p_routes bigint[], p_now bigint, p_task text DEFAULT '') RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  v_certain uuid[];
+  v_others uuid[];
+BEGIN
+  PERFORM 1 FROM {s}.waiter x WHERE x.armed LIMIT 1;
+  IF NOT FOUND THEN RETURN; END IF;
+  WITH woken AS (
+    UPDATE {s}.waiter x SET armed = false WHERE x.id IN (
+      SELECT y.id FROM {s}.waiter y WHERE y.armed AND y.until > p_now
+        AND (y.routes IS NULL OR y.routes && p_routes OR y.last_route < ANY (p_routes))
+      FOR UPDATE SKIP LOCKED)
+    RETURNING x.id, p_task <> '' AND (x.routes IS NULL OR x.routes && p_routes) AS certain)
+  SELECT array_agg(w.id) FILTER (WHERE w.certain), array_agg(w.id) FILTER (WHERE NOT w.certain)
+  INTO v_certain, v_others FROM woken w;
+  IF coalesce(cardinality(v_certain), 0) + coalesce(cardinality(v_others), 0) > ${TOLD} THEN
+    PERFORM pg_notify('{c}', '');
+    RETURN;
+  END IF;
+  IF v_certain IS NOT NULL THEN
+    PERFORM pg_notify('{c}', array_to_string(v_certain, ' ') || chr(10) || p_task);
+  END IF;
+  IF v_others IS NOT NULL THEN
+    PERFORM pg_notify('{c}', array_to_string(v_others, ' ') || chr(10));
+  END IF;
+END $$;
+
+-- The best due task, and else when the next becomes due, as far as that is known. Before it looks it
+-- makes known that a backend waits for work that any of these filters takes, if there are some.
+CREATE FUNCTION {s}.look(p_id uuid, p_filters text[], p_for bigint, p_filter text, p_aging bigint)
+RETURNS TABLE (now_ms bigint, due text[], next_at bigint, instance_id text, task_id text, definition_hash text)
+LANGUAGE plpgsql ${SETTINGS} AS $$
+#variable_conflict use_column
+DECLARE
+  v_routes bigint[];
+BEGIN
+  now_ms := {s}.now_ms();
+  IF cardinality(p_filters) > 0 THEN
+    IF '' <> ALL (p_filters) THEN
+      v_routes := ARRAY(SELECT DISTINCT unnest({s}.served(f::jsonb)) FROM unnest(p_filters) AS f);
+    END IF;
+    INSERT INTO {s}.waiter AS x (id, until, armed, routes, last_route)
+    VALUES (p_id, now_ms + p_for, true, v_routes, coalesce((SELECT max(r.id) FROM {s}.route r), 0))
+    ON CONFLICT (id) DO UPDATE SET until = excluded.until, armed = true, routes = excluded.routes,
+      last_route = excluded.last_route;
+  END IF;
+  IF ${isDue('now_ms')} THEN due := {s}.due_instances(now_ms); END IF;
+  SELECT i.id, p.task_id, i.definition_hash INTO instance_id, task_id, definition_hash
+  FROM {s}.peek(0, 1, p_filter, p_aging, now_ms) AS p
+  JOIN {s}.task t ON t.instance_key = p.instance_key AND t.slot = p.slot AND t.task_id = p.task_id
+  JOIN {s}.instance i ON i.id = t.instance_id AND i.key = t.instance_key;
+  IF instance_id IS NULL THEN
+    SELECT least(c.next_at,
+      (SELECT min(t.queue_at) FROM {s}.task t WHERE t.queue_class = 0),
+      (SELECT min(t.queue_at) FROM {s}.task t WHERE t.queue_class = 1))
+    INTO next_at FROM {s}.due_classes(0, p_filter, now_ms) AS c;
+  END IF;
+  RETURN NEXT;
+END $$;
+
+-- A backend waits no more; neither do those that were not heard of for an hour.
+CREATE FUNCTION {s}.disarm(p_id uuid) RETURNS void LANGUAGE plpgsql ${SETTINGS} AS $$
+BEGIN
+  DELETE FROM {s}.waiter x WHERE x.id = p_id OR x.until < {s}.now_ms() - 3600000;
+END $$;
+`
