@@ -5,13 +5,9 @@ import { MongoClient } from 'mongodb'
 /** Where the benchmark's collections are. */
 export const DATABASE = 'sayiir_bench'
 
-export function connect({ url, namespace, concurrency }: Place): Promise<MongoBackend> {
-  return MongoBackend.connect({
-    url,
-    database: DATABASE,
-    collectionPrefix: `${namespace}_`,
-    clientOptions: { maxPoolSize: concurrency },
-  })
+/** With the driver's own pool, as users have it: a commit may have the next claim beside it. */
+export function connect({ url, namespace }: Place): Promise<MongoBackend> {
+  return MongoBackend.connect({ url, database: DATABASE, collectionPrefix: `${namespace}_` })
 }
 
 export async function drop({ url, namespace }: Place): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Capabilities } from '@sayiir/persistence-core'
 import { OptimisticBackend, type OptimisticStore } from '@sayiir/persistence-core/adapter'
+import { hasChangeStreams } from './changes.ts'
 import { connectClient } from './connect.ts'
 import { Database, type MongoClientLike } from './database.ts'
 import {
@@ -26,18 +27,20 @@ import { MongoStore } from './store.ts'
  */
 export class MongoBackend extends OptimisticBackend {
   readonly name: string = 'mongo'
-  readonly capabilities: Capabilities = {
-    durable: true,
-    shared: true,
-    wakeups: 'poll',
-    clock: 'store',
-    order: 'global',
-  }
+  /** `wakeups` is `push` where the server has change streams: on a replica set, in a sharded cluster. */
+  readonly capabilities: Capabilities
   protected readonly store: OptimisticStore
 
-  private constructor(options: CheckedOptions, store: OptimisticStore) {
+  private constructor(options: CheckedOptions, store: OptimisticStore, hasStreams: boolean) {
     super(options)
     this.store = store
+    this.capabilities = {
+      durable: true,
+      shared: true,
+      wakeups: hasStreams ? 'push' : 'poll',
+      clock: 'store',
+      order: 'global',
+    }
   }
 
   /**
@@ -81,7 +84,12 @@ export class MongoBackend extends OptimisticBackend {
   ): Promise<MongoBackend> {
     const db = new Database(client, options)
     await (options.migrate ? migrateSchema(db) : checkSchema(db))
-    const [isOrdered] = await Promise.all([sortsByIndex(db), db.now()])
-    return new MongoBackend(options, new MongoStore(db, options, isOrdered, release))
+    const [isOrdered, hasStreams] = await Promise.all([
+      sortsByIndex(db),
+      hasChangeStreams(db),
+      db.now(),
+    ])
+    const store = new MongoStore(db, options, { isOrdered, hasStreams }, release)
+    return new MongoBackend(options, store, hasStreams)
   }
 }

@@ -1,4 +1,4 @@
-import type { WorkerFilter } from '@sayiir/persistence-core'
+import type { TaskWakeup, WorkerFilter } from '@sayiir/persistence-core'
 import {
   CallQueue,
   type ClaimedEntry,
@@ -15,7 +15,7 @@ import type { InstanceDoc } from './records.ts'
 import type { Routes } from './routes.ts'
 import type { MongoSnapshotStore } from './snapshot-store.ts'
 import type { Tails } from './tail.ts'
-import { claimStages } from './task-claim-store.ts'
+import { claimStages, settleClaim } from './task-claim-store.ts'
 import type { Upkeep } from './upkeep.ts'
 
 /** Rounds of a claim in which others were faster, at most. */
@@ -78,17 +78,34 @@ export class Dispatch {
     return { now: this.#db.clock.now(), tasks, due }
   }
 
-  /** Whether there is something for such a worker, and what. */
-  async peek(filter: WorkerFilter): Promise<{
-    readonly found: { readonly instanceId: string; readonly taskId: string } | null
+  /**
+   * Whether there is something for such a worker, and what.
+   *
+   * @param isTold Whether others tell of what they make available. Then it asks as well when
+   * something becomes due by itself, of which nobody tells.
+   */
+  async peek(
+    filter: WorkerFilter,
+    isTold: boolean,
+  ): Promise<{
+    readonly found: TaskWakeup | null
     readonly due: readonly string[]
+    /** Milliseconds until something becomes due; infinite also where it was not asked for. */
+    readonly dueInMs: number
   }> {
     const { due } = await this.#upkeep.look(true)
     const routes = await this.#routes.served(filter)
+    const since = this.#db.clock.now()
     const request = { filter, workerId: '', limit: 1 }
     const [best] = await this.#candidates.best(request, routes, 1)
-    const found = best === undefined ? null : { instanceId: best.instanceId, taskId: best.entry.t }
-    return { found, due }
+    if (best !== undefined) {
+      const { instanceId, entry, doc } = best
+      const found = { instanceId, taskId: entry.t, definitionHash: doc.d }
+      return { found, due, dueInMs: Number.POSITIVE_INFINITY }
+    }
+    if (!isTold) return { found: null, due, dueInMs: Number.POSITIVE_INFINITY }
+    const times = await Promise.all([this.#upkeep.next(since), this.#ready.next(routes, since)])
+    return { found: null, due, dueInMs: Math.max(Math.min(...times) - this.#db.clock.now(), 1) }
   }
 
   /** Claims that are in flight together: those that want the same share a search. */
@@ -178,8 +195,9 @@ export class Dispatch {
     })
     const [doc] = found
     if (doc === undefined) return null
+    const u = await settleClaim(this.#db, doc)
     const entry = doc.e.find(({ b }) => b === batch)
-    return entry === undefined ? null : this.#claims.toClaimed(doc, entry)
+    return entry === undefined ? null : this.#claims.toClaimed({ ...doc, u }, entry)
   }
 }
 

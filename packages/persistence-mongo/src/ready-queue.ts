@@ -54,6 +54,30 @@ export class ReadyQueue {
     } as Filter<InstanceDoc>
   }
 
+  /** When the next task of these routes becomes due, after a time; null: of any. For servers that read a sort off an index. */
+  async next(routes: readonly string[] | null, since: number): Promise<number> {
+    if (routes?.length === 0) return Number.POSITIVE_INFINITY
+    const times = PRIORITIES.map(async (priority) => {
+      const waited = priority * this.#agingIntervalMs
+      const [doc] = await this.#db.again(() =>
+        this.#db.instances
+          .find(
+            {
+              ...(routes === null ? undefined : { 'q.r': { $in: [...routes] } }),
+              'q.p': priority,
+              'q.k': { $gt: since + waited },
+            },
+            { projection: { _id: 0, 'q.k': 1 } },
+          )
+          .sort({ 'q.k': 1 })
+          .limit(1)
+          .toArray(),
+      )
+      return doc?.q == null ? Number.POSITIVE_INFINITY : doc.q.k - waited
+    })
+    return Math.min(...(await Promise.all(times)))
+  }
+
   /**
    * Runs a search for the best. A server that sorts what it has found, instead of reading an index
    * in its order, gets a window: an upper bound of the rank below which there are only so many. What

@@ -22,16 +22,22 @@ import { MongoSnapshotStore } from './snapshot-store.ts'
 import { Tails } from './tail.ts'
 import { MongoTaskClaimStore } from './task-claim-store.ts'
 import { Upkeep } from './upkeep.ts'
-import { Nudge, waitForWork } from './wakeup.ts'
+import { Wakeups } from './wakeup.ts'
 import { WriteQueue } from './write-queue.ts'
 
 /** Milliseconds that a commit may be under way: a claim that ends within them is not searched beside. */
 const CLAIM_MARGIN_MS = 2000
 
+/** What a server can do, as it was found when the backend connected. */
+export interface ServerFeatures {
+  /** Whether it reads a sort off an index. */
+  readonly isOrdered: boolean
+  readonly hasStreams: boolean
+}
+
 /** What a `MongoBackend` stands on: the parts of it, put together. */
 export class MongoStore implements OptimisticStore {
   readonly #db: Database
-  readonly #options: CheckedOptions
   readonly #release: () => Promise<void>
   readonly #snapshots: MongoSnapshotStore
   readonly #claims: MongoTaskClaimStore
@@ -41,22 +47,18 @@ export class MongoStore implements OptimisticStore {
   readonly #routes: Routes
   readonly #tails: Tails
   readonly #upkeep: Upkeep
-  readonly #nudge = new Nudge()
+  readonly #wakeups: Wakeups
 
-  /**
-   * @param isOrdered Whether the server reads a sort off an index.
-   * @param release Closes the client, if it is ours.
-   */
+  /** @param release Closes the client, if it is ours. */
   constructor(
     db: Database,
     options: CheckedOptions,
-    isOrdered: boolean,
+    { isOrdered, hasStreams }: ServerFeatures,
     release: () => Promise<void>,
   ) {
-    const { agingIntervalMs } = options
+    const { agingIntervalMs, pollIntervalMs } = options
     const payloads = new Payloads(db)
     this.#db = db
-    this.#options = options
     this.#release = release
     this.#routes = new Routes(db)
     this.#tails = new Tails(db, payloads)
@@ -76,6 +78,7 @@ export class MongoStore implements OptimisticStore {
       ready,
       this.#tails,
     )
+    this.#wakeups = new Wakeups(db, this.#dispatch, pollIntervalMs, hasStreams)
   }
 
   now(): Promise<number> {
@@ -141,7 +144,7 @@ export class MongoStore implements OptimisticStore {
       after: after.version,
       added: write.results.length,
     })
-    if (isOpen(after) && after.entries.length > 0) this.#nudge.now()
+    if (isOpen(after) && after.entries.length > 0) this.#wakeups.noteWork()
     if (claimNext === null) return { written: true, now, next: null, due: [] }
     if (own !== null) return { written: true, now, next: ownEntry(instanceId, own), due: [] }
     const { next, due } = await (early ?? this.#claimAhead(claimNext.request, id))
@@ -197,23 +200,14 @@ export class MongoStore implements OptimisticStore {
     ...[ref, change]: Parameters<OptimisticStore['changeClaim']>
   ): ReturnType<OptimisticStore['changeClaim']> {
     const claim = await this.#claims.changeClaim(ref, change)
-    if (claim !== null && change.kind === 'release') this.#nudge.now()
+    if (claim !== null && change.kind === 'release') this.#wakeups.noteWork()
     return claim
   }
 
   waitForWakeup(
-    ...[params, signal, closing, takeCare]: Parameters<OptimisticStore['waitForWakeup']>
+    ...wanted: Parameters<OptimisticStore['waitForWakeup']>
   ): ReturnType<OptimisticStore['waitForWakeup']> {
-    const { pollIntervalMs } = this.#options
-    return waitForWork(
-      this.#dispatch,
-      this.#nudge,
-      pollIntervalMs,
-      params,
-      signal,
-      closing,
-      takeCare,
-    )
+    return this.#wakeups.wait(...wanted)
   }
 
   list(page: Parameters<OptimisticStore['list']>[0]): ReturnType<OptimisticStore['list']> {
@@ -233,6 +227,7 @@ export class MongoStore implements OptimisticStore {
   }
 
   async disconnect(): Promise<void> {
+    await this.#wakeups.close()
     await this.#db.idle()
     await this.#release()
   }

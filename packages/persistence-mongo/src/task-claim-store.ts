@@ -22,7 +22,14 @@ import { FOREVER, type InstanceDoc, toClaim } from './records.ts'
 import { LIGHT, type MongoSnapshotStore } from './snapshot-store.ts'
 import type { Upkeep } from './upkeep.ts'
 
-/** Stages that claim entries for which a condition about `$$v` holds. */
+/** A time that is over: care is needed at once. */
+const CARE_NOW = 1
+
+/**
+ * Stages that claim the entry for which a condition about `$$v` holds. What the indexes hold of an
+ * instance with other entries is left to {@link settleClaim}, and until then to whoever looks for
+ * what needs care: a pipeline that derives it costs more than all the rest, and most have just one.
+ */
 export function claimStages(
   condition: Document,
   workerId: string,
@@ -31,6 +38,7 @@ export function claimStages(
 ): Document[] {
   const claimed = { $filter: { input: '$e', as: 'v', cond: condition } }
   const stays = { $not: [{ $in: ['$$v.t', { $map: { input: claimed, as: 'c', in: '$$c.t' } }] }] }
+  const isAlone = { $eq: [{ $size: '$e' }, 1] }
   return [
     {
       $set: {
@@ -39,9 +47,30 @@ export function claimStages(
         cm: { $filter: { input: '$cm', as: 'v', cond: stays } },
       },
     },
-    { $set: { e: changeEntries(condition, claimFields(workerId, ttlMs, batch)) } },
-    ...DERIVE,
+    {
+      $set: {
+        e: changeEntries(condition, claimFields(workerId, ttlMs, batch)),
+        q: null,
+        x: null,
+        u: { $cond: [isAlone, expiry(NOW, ttlMs), CARE_NOW] },
+      },
+    },
   ]
+}
+
+/** What the indexes hold of an instance of which one of several tasks was claimed; when it needs care. */
+export async function settleClaim(
+  db: Database,
+  { _id, g, u }: Pick<InstanceDoc, '_id' | 'g' | 'u'>,
+): Promise<number | null> {
+  if (u !== CARE_NOW) return u
+  const doc = await db.again(() =>
+    db.instances.findOneAndUpdate({ _id, g }, [...DERIVE], {
+      returnDocument: 'after',
+      projection: { u: 1 },
+    }),
+  )
+  return doc?.u ?? null
 }
 
 /** Claims of single tasks. */
@@ -67,7 +96,7 @@ export class MongoTaskClaimStore {
         if (outcome === 'available') continue
         return { outcome }
       }
-      this.#upkeep.note(doc.u)
+      this.#upkeep.note(await settleClaim(this.#db, doc))
       const entry = doc.e.find(({ t, b }) => t === taskId && b === batch)
       const claim = entry === undefined ? null : toClaim(entry)
       if (claim === null) return { outcome: 'unavailable' }

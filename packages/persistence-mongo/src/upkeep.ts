@@ -7,8 +7,11 @@ import type { MarkerDoc } from './records.ts'
 const LIMIT = 100
 /** Looks of one call at most, while each finds as many as it may. */
 const MAX_LOOKS = 10
-/** Milliseconds for which a look stands: what other processes cause is seen that late at most, where there is other work. */
+/** Milliseconds for which a look stands: what other processes cause is seen that late, where there is other work. */
 const STANDS_MS = 50
+/** At most so late, where looks take their time: they are to take a twentieth of it. */
+const MAX_STANDS_MS = 250
+const SHARE = 20
 /** Milliseconds for which the server's clock is carried on without asking. */
 const CLOCK_STANDS_MS = 1000
 /** Times that this process knows of are rounded up to this many milliseconds. */
@@ -28,6 +31,7 @@ export class Upkeep {
   readonly #times = new Set<number>()
   #lookedAt = Number.NEGATIVE_INFINITY
   #askedAt = Number.NEGATIVE_INFINITY
+  #standsMs = STANDS_MS
 
   /** @param sweep Ends a deletion that was interrupted. */
   constructor(db: Database, sweep: (marker: MarkerDoc) => void) {
@@ -46,7 +50,7 @@ export class Upkeep {
 
   /** Whether it is time for a look. */
   get isDue(): boolean {
-    if (performance.now() - this.#lookedAt >= STANDS_MS) return true
+    if (performance.now() - this.#lookedAt >= this.#standsMs) return true
     const first = this.#known.peek()
     return first !== undefined && first <= this.#db.clock.now()
   }
@@ -83,6 +87,8 @@ export class Upkeep {
           .limit(LIMIT)
           .toArray(),
       )
+      const tookMs = performance.now() - this.#lookedAt
+      this.#standsMs = Math.min(Math.max(STANDS_MS, SHARE * tookMs), MAX_STANDS_MS)
       const back: string[] = []
       for (const doc of docs) {
         if (doc.g === undefined) {
@@ -107,5 +113,17 @@ export class Upkeep {
       if (docs.length < LIMIT || back.length === 0) break
     }
     return { due: [...due], putBack }
+  }
+
+  /** When an instance needs care next, after a time. */
+  async next(since: number): Promise<number> {
+    const [doc] = await this.#db.again(() =>
+      this.#db.instances
+        .find({ u: { $gt: since } }, { projection: { u: 1 } })
+        .sort({ u: 1 })
+        .limit(1)
+        .toArray(),
+    )
+    return doc?.u ?? Number.POSITIVE_INFINITY
   }
 }

@@ -1,5 +1,4 @@
-import type { InstanceWrite } from '@sayiir/persistence-core/adapter'
-import { isOpen } from '@sayiir/persistence-core/adapter'
+import { type InstanceWrite, isOpen, type StoredInstance } from '@sayiir/persistence-core/adapter'
 import type { Document, Filter } from 'mongodb'
 import { type EntryUpdate, type KnownEntries, updateEntries } from './entry-update.ts'
 import { eventDoc, eventKey, eventSets } from './event-update.ts'
@@ -79,7 +78,7 @@ export function planWrite(
         }),
     ...entries.filter,
   }
-  const update = updateOf(write, id, payloads, own, entries)
+  const update = updateOf(write, before, id, payloads, own, entries)
   return { write, id, insert: null, filter, update, own, known: entries.known }
 }
 
@@ -131,13 +130,14 @@ function hasParts({ initialInput, finalOutput, results, event }: WritePayloads):
 /** The pipeline. Its first stage writes all of it or nothing; the others follow from what is there. */
 function updateOf(
   write: InstanceWrite,
+  before: StoredInstance,
   id: string,
   payloads: WritePayloads,
   own: string | null,
   { sets: entrySets, stages }: EntryUpdate,
 ): Document[] {
   const sets: Record<string, unknown> = {
-    ...literals(toHeadFields(write.after)),
+    ...literals(changedHeadFields(before, write.after)),
     w: {
       $slice: [{ $concatArrays: ['$w', [literal(id)]] }, -REMEMBERED_WRITES],
     },
@@ -151,6 +151,24 @@ function updateOf(
   if (payloads.finalOutput !== undefined) sets.f = literal(payloads.finalOutput)
   if (hasParts(payloads)) sets.pa = true
   return [setInTime(sets, write.at, write.toleranceMs), ...stages]
+}
+
+/** Of the fields of a head those that may be others than before: each costs the server something. */
+function changedHeadFields(
+  before: StoredInstance,
+  after: StoredInstance,
+): Readonly<Record<string, unknown>> {
+  const { s, d, en, qe, cs, ps, ...rest } = toHeadFields(after)
+  return {
+    ...rest,
+    ...(s === before.head.state.status ? undefined : { s }),
+    ...(d === before.head.definitionHash ? undefined : { d }),
+    // What has ended does not change.
+    ...(en === null ? undefined : { en }),
+    ...(qe === before.queuedEvents ? undefined : { qe }),
+    ...(cs === null && before.cancel === null ? undefined : { cs }),
+    ...(ps === null && before.pause === null ? undefined : { ps }),
+  }
 }
 
 function literals(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -3,13 +3,15 @@ import { MongoBackend } from '@sayiir/persistence-mongo'
 import { MongoClient } from 'mongodb'
 import { inject } from 'vitest'
 import { connect, DATABASE, serverUrl } from './process.ts'
+import { saysItHasStreams } from './server.ts'
 
 process.env.SAYIIR_TEST_MONGO = inject('mongodb').url
 const client = new MongoClient(serverUrl())
+const wakeups = (await saysItHasStreams(client)) ? 'push' : 'poll'
 
 testBackendContract({
   name: 'mongo',
-  capabilities: { durable: true, shared: true, wakeups: 'poll', clock: 'store', order: 'global' },
+  capabilities: { durable: true, shared: true, wakeups, clock: 'store', order: 'global' },
   connect,
   drop: async (namespace) => {
     const names = ['instances', 'parts', 'meta'].map((name) => `${namespace}_${name}`)
