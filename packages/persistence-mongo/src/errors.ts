@@ -33,6 +33,10 @@ const SOCKET_CODES: ReadonlySet<unknown> = new Set([
   'ERR_STREAM_WRITE_AFTER_END',
 ])
 
+/** Errors of a PostgreSQL that is behind the server, which passes them on without a code of their own. */
+const BEHIND =
+  /deadlock detected|could not serialize|use of closed network connection|unexpected EOF|connection re(set|fused)|terminating connection|the database system is/i
+
 /** Labels of errors after which the same call may succeed. */
 const PASSING_LABELS: readonly string[] = [
   'RetryableWriteError',
@@ -40,6 +44,11 @@ const PASSING_LABELS: readonly string[] = [
   'SystemOverloadedError',
   'TransientTransactionError',
 ]
+
+/** The code of a privilege that is missing. */
+export const UNAUTHORIZED = 13
+/** The code of "there is a document of that id already". */
+export const DUPLICATE_KEY = 11000
 
 /** Server codes (mongo/base/error_codes.yml), what they become, and what to do. */
 const BY_CODE: ReadonlyMap<number, readonly [BackendErrorCode, string]> = new Map<
@@ -59,7 +68,10 @@ const BY_CODE: ReadonlyMap<number, readonly [BackendErrorCode, string]> = new Ma
   ...[202, 349, 365, 462].map((code) => unavailable(code, 'the server is overloaded')),
   unavailable(14031, 'the disk of the server is full'),
   [8000, ['BACKEND', 'the server refused the call']],
-  [13, ['BACKEND', 'the user lacks a privilege; it needs the role readWrite on the database']],
+  [
+    UNAUTHORIZED,
+    ['BACKEND', 'the user lacks a privilege; it needs the role readWrite on the database'],
+  ],
   [18, ['BACKEND', 'the server refused the user or the password']],
   [26, ['SCHEMA', 'a collection is missing; run migrate()']],
   [67, ['SCHEMA', 'an index can not be made']],
@@ -83,9 +95,6 @@ interface DriverError extends Error {
   readonly code?: unknown
   hasErrorLabel?(label: string): boolean
 }
-
-/** The code of "there is a document of that id already". */
-export const DUPLICATE_KEY = 11000
 
 /** A driver's error as a {@link BackendError}; any other error as it is. */
 export function toBackendError(error: unknown): unknown {
@@ -111,8 +120,7 @@ export function isPassing(error: unknown): boolean {
     SOCKET_CODES.has(error.code) ||
     (typeof error.code === 'number' && BY_CODE.get(error.code)?.[0] === 'UNAVAILABLE') ||
     PASSING_LABELS.some((label) => error.hasErrorLabel?.(label) === true) ||
-    // A server on PostgreSQL passes its errors on without a code of their own.
-    /deadlock detected|could not serialize/i.test(error.message)
+    BEHIND.test(error.message)
   )
 }
 

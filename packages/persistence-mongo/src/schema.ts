@@ -2,7 +2,7 @@ import { BackendError } from '@sayiir/persistence-core'
 import { pause } from '@sayiir/persistence-core/adapter'
 import type { IndexDescription } from 'mongodb'
 import type { Database } from './database.ts'
-import { DUPLICATE_KEY } from './errors.ts'
+import { DUPLICATE_KEY, UNAUTHORIZED } from './errors.ts'
 import { CLOCK_STEP_MS } from './snapshot-store.ts'
 
 /** The version of collections and indexes; one more with every change that an older version would misread. */
@@ -68,7 +68,7 @@ export async function migrateSchema(db: Database): Promise<void> {
       break
     } catch (error) {
       // Another process makes the same ones: some servers refuse one of two.
-      if (tries === MAX_TRIES || BackendError.is(error, 'SCHEMA')) throw error
+      if (tries === MAX_TRIES || BackendError.is(error, 'SCHEMA') || isForbidden(error)) throw error
       await pause(tries * 20 * Math.random())
     }
   }
@@ -80,6 +80,10 @@ export async function migrateSchema(db: Database): Promise<void> {
     }
   })
   await checkSchema(db)
+}
+
+function isForbidden(error: unknown): boolean {
+  return (error as { cause?: { code?: unknown } } | null)?.cause?.code === UNAUTHORIZED
 }
 
 /** @throws `SCHEMA` unless the schema is this version's; `UNAVAILABLE`. */

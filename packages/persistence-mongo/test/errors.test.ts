@@ -43,6 +43,7 @@ test.each([
   new MongoServerSelectionError('connect ECONNREFUSED', {} as never),
   serverError(99_999, 'later', ['RetryableWriteError']),
   serverError(1, 'deadlock detected'),
+  serverError(1, 'read tcp 127.0.0.1:1->127.0.0.1:2: use of closed network connection'),
   Object.assign(new Error('This socket has been ended by the other party'), { code: 'EPIPE' }),
 ])('%s is that nobody answers', (cause) => {
   expect(toBackendError(cause)).toMatchObject({ code: 'UNAVAILABLE', cause })
