@@ -25,6 +25,7 @@ export async function work(
 ): Promise<void> {
   const worker = new BackendWorker(backend, kind === 'steps' ? stepOutcome : jobOutcome, hooks)
   if (kind === 'wakeups') return worker.awaitWork(signal)
+  if (kind === 'idle') return worker.idle(signal)
   const turn = {
     one: () => worker.one(),
     claimNext: () => worker.chain(signal),
@@ -89,6 +90,16 @@ class BackendWorker {
     const tasks = await this.#claim(BATCH)
     await Promise.all(tasks.map((claimed) => this.#run(claimed)))
     return tasks.length > 0
+  }
+
+  /** Waits, is woken, is busy for a moment, waits again: as often as a worker may be notified. */
+  async idle(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#backend.waitForWakeup({ timeoutMs: 10_000 }, { signal }).catch((error) => {
+        if (!signal.aborted) throw error
+      })
+      await sleep(IDLE_MS)
+    }
   }
 
   /** One dispatcher: wait, claim what is there, start the handlers, wait again. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Floor, FloorJob } from './floor.ts'
-import { now } from './numbers.ts'
+import { aborted, now } from './numbers.ts'
 import { outputOf, payload } from './payload.ts'
 import { STEPS } from './sizes.ts'
 import type { CrowdName, Hooks, Subject, Work, WorkKind } from './subject.ts'
@@ -47,6 +47,10 @@ export class FloorSubject implements Subject {
 
   async work({ kind, mode, concurrency }: Work, hooks: Hooks, signal: AbortSignal): Promise<void> {
     if (kind === 'wakeups') return this.#awaitWork(hooks, signal)
+    if (kind === 'idle') {
+      await this.#floor.listen?.(() => {})
+      return aborted(signal)
+    }
     const turn = kind === 'steps' ? this.#steps : this.#turns()[mode as keyof Turns]
     await Promise.all(
       Array.from({ length: concurrency }, async () => {

@@ -126,13 +126,18 @@ export class Host {
     return times
   }
 
-  /** Milliseconds for so many single ones, or for all in one call. */
-  async save(namespace: string, count: number, width: number | 'all'): Promise<number> {
+  /** Milliseconds for so many single ones, or for all in one call; `wake`: somebody waits for them. */
+  async save(
+    namespace: string,
+    count: number,
+    width: number | 'all',
+    wake: boolean,
+  ): Promise<number> {
     const subject = this.#at(namespace)
     const payloads = Array.from({ length: count }, () => payload(now()))
     const start = now()
     if (width === 'all') await subject.sendMany?.(payloads)
-    else await inFlight(count, width, (index) => subject.send(payloads[index] as string, false))
+    else await inFlight(count, width, (index) => subject.send(payloads[index] as string, wake))
     return now() - start
   }
 

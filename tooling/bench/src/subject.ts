@@ -30,8 +30,11 @@ export interface Subject extends AsyncDisposable {
   drop(): Promise<void>
 }
 
-/** `jobs` have one task each, `steps` ten; `wakeups` are jobs whose payload tells when they were sent. */
-export type WorkKind = 'jobs' | 'steps' | 'wakeups'
+/**
+ * `jobs` have one task each, `steps` ten; `wakeups` are jobs whose payload tells when they were sent;
+ * `idle` is to be woken by jobs and to take none.
+ */
+export type WorkKind = 'jobs' | 'steps' | 'wakeups' | 'idle'
 
 /** What most of a deep queue is. */
 export type CrowdName = 'all alike' | 'other tags' | 'other definitions' | 'not yet due'

@@ -1,7 +1,8 @@
 import { Queue, Worker } from 'bullmq'
 import type { Place } from '../definition.ts'
+import { aborted } from '../numbers.ts'
 import type { Hooks, Subject, Work, WorkKind } from '../subject.ts'
-import { aborted, handle, jobs, type PeerJob, PeerSubject } from './job.ts'
+import { handle, jobs, type PeerJob, PeerSubject } from './job.ts'
 
 const QUEUE = 'bench'
 

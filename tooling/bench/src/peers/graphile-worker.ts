@@ -1,8 +1,9 @@
 import { Logger, makeWorkerUtils, run, type WorkerUtils } from 'graphile-worker'
 import pg from 'pg'
 import type { Place } from '../definition.ts'
+import { aborted } from '../numbers.ts'
 import type { Hooks, Subject, Work, WorkKind } from '../subject.ts'
-import { aborted, handle, jobs, type PeerJob, PeerSubject } from './job.ts'
+import { handle, jobs, type PeerJob, PeerSubject } from './job.ts'
 
 const TASK = 'bench'
 const logger = new Logger(() => (level, message) => {

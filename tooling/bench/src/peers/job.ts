@@ -29,12 +29,6 @@ export async function handle(
   hooks.finished(1)
 }
 
-/** Resolves when the signal aborts. */
-export function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
-}
-
 /** What every peer has in common: nothing to prepare, and its empty queue is the proof. */
 export abstract class PeerSubject {
   readonly modes: readonly string[] = ['', 'wakeups']

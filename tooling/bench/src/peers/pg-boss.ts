@@ -1,8 +1,9 @@
 import pg from 'pg'
 import { PgBoss } from 'pg-boss'
 import type { Place } from '../definition.ts'
+import { aborted } from '../numbers.ts'
 import type { Hooks, Subject, Work, WorkKind } from '../subject.ts'
-import { aborted, handle, jobs, type PeerJob, PeerSubject } from './job.ts'
+import { handle, jobs, type PeerJob, PeerSubject } from './job.ts'
 
 const QUEUE = 'bench'
 const BATCH = 50
