@@ -1,5 +1,6 @@
 /**
- * Runs a backend's benchmark, which prints a table of ratios: `pnpm bench sqlite`.
+ * Runs a backend's benchmark, which prints a table of ratios: `pnpm bench sqlite`; or another of its
+ * measurements: `pnpm bench redis:cluster` is `bench/cluster.ts`.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, globSync } from 'node:fs'
@@ -7,9 +8,10 @@ import { join } from 'node:path'
 
 const root = join(import.meta.dirname, '../..')
 const [name = '', ...args] = process.argv.slice(2)
-const entry = join(root, `packages/persistence-${name}/bench/index.ts`)
+const [backend, measurement = 'index'] = name.split(':')
+const entry = join(root, `packages/persistence-${backend}/bench/${measurement}.ts`)
 
-if (!/^[a-z]+$/.test(name) || !existsSync(entry)) {
+if (!/^[a-z]+(:[a-z-]+)?$/.test(name) || !existsSync(entry)) {
   const names = globSync('packages/persistence-*/bench/index.ts', { cwd: root }).map(
     (path) => path.split(/[/\\]/)[1]?.replace('persistence-', '') ?? '',
   )

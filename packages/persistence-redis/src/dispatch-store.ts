@@ -42,8 +42,8 @@ type FoundReply = [
 export class DispatchStore {
   readonly #context: StoreContext
   readonly #changes: ShardQueue<ClaimCall, HeldClaim | null>
-  /** Where the next search begins: no shard is always the last. */
-  #turn = 0
+  /** Where the next search begins: no shard is always the last, whichever processes there are. */
+  #turn: number = Math.floor(Math.random() * 1024)
 
   constructor(context: StoreContext) {
     this.#context = context
