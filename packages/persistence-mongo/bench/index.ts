@@ -1,4 +1,5 @@
 import { bench } from '@sayiir/bench'
+import { mongoPeers } from '@sayiir/bench/peers'
 import { startService } from '@sayiir/services'
 
 await bench({
@@ -10,6 +11,7 @@ await bench({
   backend: import.meta.resolve('./backend.ts'),
   floor: import.meta.resolve('@sayiir/bench/floors/mongo'),
   sizes: { jobs: 1000 },
+  peers: mongoPeers,
   aims: {
     'W1:one:1x1': { atLeast: 0.8 },
     'W1:one:1x10': { atLeast: 0.8 },

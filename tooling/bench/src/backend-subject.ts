@@ -17,6 +17,8 @@ const CHUNK = 500
 const AT_TASK = { kind: 'at-task', taskId: 'step-1' } as const
 const BASE = { definitionHash: 'definition', position: AT_TASK }
 const FAR_MS = 86_400_000
+/** The instance of `LOAD`. */
+const LONG = 'long'
 
 interface Crowd {
   /** What most instances are. */
@@ -47,7 +49,7 @@ const CROWDS: Readonly<Record<CrowdName, Crowd>> = {
 
 /** Any backend of the contract. */
 export class BackendSubject implements Subject {
-  readonly modes: readonly string[] = ['one', 'claimNext', 'batch50', 'wakeups', 'claims']
+  readonly modes: readonly string[] = ['one', 'claimNext', 'batch50', 'wakeups', 'claims', 'loads']
   readonly #backend: PersistentBackend
   readonly #module: BackendModule
   readonly #place: Place
@@ -130,6 +132,31 @@ export class BackendSubject implements Subject {
       ...CROWDS[crowd].filter,
     })
     if (claimed.length !== 1) throw new Error('nothing to claim')
+  }
+
+  /** Step by step, as an instance becomes long. */
+  async lengthen(steps: number): Promise<void> {
+    await this.#backend.saveSnapshot(createSnapshot({ instanceId: LONG, ...BASE }))
+    const worker = { workerId: 'worker', limit: 1, ttlMs: FAR_MS }
+    let [task] = await this.#backend.claimAvailableTasks(worker)
+    for (let step = 1; step <= steps; step += 1) {
+      if (task === undefined) throw new Error(`step ${step} is not available`)
+      const { next } = await this.#backend.commitTask({
+        claim: task.claim,
+        outcome: {
+          kind: 'completed',
+          output: new TextEncoder().encode(outputOf(LONG, step)),
+          next: { position: { kind: 'at-task', taskId: `step-${step + 1}` } },
+        },
+        claimNext: { ttlMs: FAR_MS },
+      })
+      task = next ?? undefined
+    }
+  }
+
+  async loadOne(): Promise<number> {
+    const { state } = await this.#backend.loadSnapshot(LONG)
+    return state.completedTasks.size
   }
 
   async drop(): Promise<void> {

@@ -10,10 +10,11 @@ import { costs } from './workloads/cost.ts'
 import { deepQueues } from './workloads/deep-queue.ts'
 import { drains } from './workloads/drain.ts'
 import { enqueues } from './workloads/enqueue.ts'
+import { loads } from './workloads/load.ts'
 import { stepBytes } from './workloads/step-bytes.ts'
 import { wakeups } from './workloads/wakeup.ts'
 
-const ALL: readonly WorkloadName[] = ['W1', 'W2', 'W3', 'W4', 'ENQ', 'S6', 'COST']
+const ALL: readonly WorkloadName[] = ['W1', 'W2', 'W3', 'W4', 'ENQ', 'LOAD', 'S6', 'COST']
 
 /**
  * Measures a backend beside its floor, prints tables of ratios, and sets the exit code to 1 if a
@@ -73,6 +74,7 @@ function casesOf(definition: Definition, wants: (id: string) => boolean): Case[]
     ...wakeups(definition),
     ...deepQueues(definition),
     ...enqueues(definition),
+    ...loads(definition),
     ...stepBytes(definition),
     ...costs(definition),
   ].filter(({ workload }) => workloads.includes(workload))

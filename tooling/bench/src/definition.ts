@@ -53,7 +53,7 @@ export interface Server {
 }
 
 /** The workloads, see the README. */
-export type WorkloadName = 'W1' | 'W2' | 'W3' | 'W4' | 'ENQ' | 'S6' | 'COST'
+export type WorkloadName = 'W1' | 'W2' | 'W3' | 'W4' | 'ENQ' | 'LOAD' | 'S6' | 'COST'
 
 /** Something else that a user could take, measured beside backend and floor. */
 export interface Peer {

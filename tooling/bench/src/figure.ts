@@ -34,6 +34,7 @@ export const MEANINGS: Readonly<Record<WorkloadName, Meaning>> = {
   W3: { title: 'W3 wakeup of an idle worker, ms from call to handler', better: 'less' },
   W4: { title: 'W4 claim of one in a deep queue, p50 in ms', better: 'less' },
   ENQ: { title: 'ENQ new instances/s', better: 'more' },
+  LOAD: { title: 'LOAD of an instance with all its outputs, p50 in ms', better: 'less' },
   S6: { title: 'S6 bytes of a step in a long history', better: 'less' },
   COST: { title: 'COST of a job, W1 with 1 process and 10 in flight', better: 'less' },
 }

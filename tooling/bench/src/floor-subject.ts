@@ -7,6 +7,8 @@ import type { CrowdName, Hooks, Subject, Work, WorkKind } from './subject.ts'
 
 const CHUNK = 1000
 const BATCH = 50
+/** The payload of the instance of `LOAD`. */
+const LONG = 'long'
 /** How long a slot that found nothing waits. */
 const IDLE_MS = 5
 
@@ -23,6 +25,7 @@ export class FloorSubject implements Subject {
       'claims',
       ...(floor.completeAndClaim ? ['fused'] : []),
       ...(floor.claimMany && floor.completeMany ? ['batch50'] : []),
+      ...(floor.load ? ['loads'] : []),
       ...(floor.listen && floor.enqueueAndWake ? ['wakeups'] : []),
     ]
   }
@@ -81,6 +84,19 @@ export class FloorSubject implements Subject {
 
   async claimOne(): Promise<void> {
     if ((await this.#floor.claim(this.#workerId)) === undefined) throw new Error('nothing to claim')
+  }
+
+  async lengthen(steps: number): Promise<void> {
+    await this.#floor.enqueue(LONG)
+    const job = await this.#floor.claim(this.#workerId)
+    if (job === undefined) throw new Error('nothing to claim')
+    const outputs = Array.from({ length: steps }, (_, index) => outputOf('instance', index + 1))
+    await this.#floor.checkpoint(job, outputs)
+  }
+
+  async loadOne(): Promise<number> {
+    const outputs = await this.#floor.load?.(LONG)
+    return outputs?.length ?? 0
   }
 
   drop(): Promise<void> {

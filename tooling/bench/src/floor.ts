@@ -36,6 +36,8 @@ export interface Floor<Job extends FloorJob = FloorJob> extends AsyncDisposable 
   completeMany?(jobs: readonly Job[]): Promise<unknown>
   /** Stores the outputs of a job's steps so far, fenced; the last one is new. */
   checkpoint(job: Job, outputs: readonly string[]): Promise<unknown>
+  /** The outputs that a job of this payload has so far. */
+  load?(payload: string): Promise<readonly string[]>
   /** How many jobs are not completed. */
   remaining(): Promise<number>
 }

@@ -157,6 +157,23 @@ export class Host {
     return times
   }
 
+  async lengthen(namespace: string, steps: number): Promise<void> {
+    await this.#at(namespace).lengthen?.(steps)
+  }
+
+  /** Milliseconds of each of so many loads, one after the other. */
+  async loadTimes(namespace: string, steps: number, count: number): Promise<readonly number[]> {
+    const subject = this.#at(namespace)
+    const times: number[] = []
+    for (let index = 0; index < count; index += 1) {
+      const at = now()
+      const outputs = await subject.loadOne?.()
+      times.push(now() - at)
+      if (outputs !== steps) throw new Error(`${outputs} outputs instead of ${steps}`)
+    }
+    return times
+  }
+
   #at(namespace: string): Subject {
     const subject = this.#subjects.get(namespace)
     if (subject === undefined) throw new Error(`${namespace} is not open`)

@@ -14,8 +14,10 @@ export interface Sizes {
   readonly saves: number
   /** Instances of `ENQ` in one `Promise.all`. */
   readonly burst: number
-  /** Steps of `S6`. */
+  /** Steps of `S6` and of `LOAD`. */
   readonly history: number
+  /** Loads of `LOAD`. */
+  readonly loads: number
   /** Jobs of `COST`. */
   readonly costs: number
   /** Milliseconds after which a drain is stopped; its rate is then over the time run. */
@@ -31,6 +33,7 @@ export const FULL: Sizes = {
   saves: 2000,
   burst: 1000,
   history: 1000,
+  loads: 50,
   costs: 1000,
   capMs: 30_000,
 }
@@ -45,6 +48,7 @@ export const QUICK: Sizes = {
   saves: 500,
   burst: 500,
   history: 200,
+  loads: 20,
   costs: 300,
   capMs: 10_000,
 }

@@ -3,7 +3,7 @@
  * the same interface, and peers, which implement it themselves.
  */
 export interface Subject extends AsyncDisposable {
-  /** The modes of `work` that it has; `wakeups` and `claims` among them for `W3` and `W4`. */
+  /** The modes of `work` that it has; `wakeups`, `claims` and `loads` among them for `W3`, `W4` and `LOAD`. */
   readonly modes: readonly string[]
   /** Makes what a fresh namespace needs, once. */
   create(): Promise<void>
@@ -26,6 +26,10 @@ export interface Subject extends AsyncDisposable {
   deepen?(crowd: CrowdName, count: number, own: number): Promise<void>
   /** Claims one of them. */
   claimOne?(crowd: CrowdName): Promise<void>
+  /** Makes an instance of so many steps, for `LOAD`. */
+  lengthen?(steps: number): Promise<void>
+  /** Loads it; how many outputs it has. */
+  loadOne?(): Promise<number>
   /** Removes the namespace. */
   drop(): Promise<void>
 }

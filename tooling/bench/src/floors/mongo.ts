@@ -74,6 +74,11 @@ class MongoFloor implements Floor<Job> {
     await this.#update(job, { $set: { outputs }, $inc: { version: 1 } })
   }
 
+  async load(payload: string): Promise<readonly string[]> {
+    const job = await this.#jobs.findOne({ payload })
+    return job?.outputs ?? []
+  }
+
   remaining(): Promise<number> {
     return this.#jobs.countDocuments({ status: { $ne: DONE } })
   }

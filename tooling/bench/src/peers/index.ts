@@ -12,3 +12,8 @@ export const postgresPeers: readonly Peer[] = [
 export const redisPeers: readonly Peer[] = [
   { name: 'bullmq', module: import.meta.resolve('./bullmq.ts'), workloads },
 ]
+
+/** And on MongoDB. */
+export const mongoPeers: readonly Peer[] = [
+  { name: 'agenda', module: import.meta.resolve('./agenda.ts'), workloads },
+]
