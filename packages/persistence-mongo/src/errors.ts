@@ -140,6 +140,11 @@ export function bulkError(error: unknown): BulkError {
   return { writeErrors: writeErrors as BulkError['writeErrors'], result }
 }
 
+/** Whether there is a document of that id already. */
+export function isDuplicate(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === DUPLICATE_KEY
+}
+
 function isDriverError(error: unknown): error is DriverError {
   return (
     error instanceof Error &&

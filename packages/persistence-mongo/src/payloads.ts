@@ -1,11 +1,22 @@
 import { BackendError } from '@sayiir/persistence-core'
-import { Binary } from 'mongodb'
-import type { Database } from './database.ts'
+import { Binary, type Filter } from 'mongodb'
+import type { Database, PartDoc } from './database.ts'
+import { bulkError, isDuplicate } from './errors.ts'
 import { chunkId, chunksOf } from './part-ids.ts'
 import type { BlobDoc, PayloadDoc } from './records.ts'
 
 /** Bytes of a chunk: a few fit into a message, and one into a document. */
 const CHUNK_BYTES: number = 4 * 1024 * 1024
+
+/** Bytes of chunks that are written together. */
+const FLUSH_BYTES: number = CHUNK_BYTES
+/** Ids of one `$in` at most. */
+const MAX_IDS = 1000
+/** Payloads of one chunk that are read together: how large each is, and how many, at most. */
+const SMALL_BYTES: number = 64 * 1024
+const MAX_SMALL = 200
+/** Bytes of outputs in place that one write brings at most: a few such writes fit into a document. */
+export const INLINE_RESULTS_BYTES: number = 256 * 1024
 
 /** Bytes up to which a payload of its kind is in the instance's document. */
 export const INLINE_BYTES: Readonly<Record<'ends' | 'output' | 'event', number>> = {
@@ -17,10 +28,19 @@ export const INLINE_BYTES: Readonly<Record<'ends' | 'output' | 'event', number>>
   event: 1024,
 }
 
-/** Payloads that were written apart, before the document that will refer to them. */
+/** Payloads that are written apart, before the document that will refer to them. */
 export interface Packed {
   readonly generation: string
-  readonly blobs: string[]
+  /** Of their chunks, those that are written and those that are not yet. */
+  readonly ids: string[]
+  /** Chunks that are not written yet, and how much they are. */
+  readonly chunks: PartDoc[]
+  chunkBytes: number
+}
+
+/** Nothing yet. */
+export function packedOf(generation: string): Packed {
+  return { generation, ids: [], chunks: [], chunkBytes: 0 }
 }
 
 let blobs = 0
@@ -37,6 +57,7 @@ export class Payloads {
     this.#db = db
   }
 
+  /** A payload as the document will have it; what of it is apart is written by `flush`. */
   async pack(
     instanceId: string,
     bytes: Uint8Array,
@@ -46,18 +67,32 @@ export class Payloads {
     if (bytes.byteLength <= inlineBytes) return new Binary(bytes)
     blobs += 1
     const blob = `${process.pid.toString(36)}-${Date.now().toString(36)}-${blobs.toString(36)}-${crypto.randomUUID().slice(0, 8)}`
-    into.blobs.push(blob)
     const at = this.#db.clock.isKnown ? this.#db.clock.now() : await this.#db.now()
     for (let index = 0; index * CHUNK_BYTES < bytes.byteLength; index += 1) {
       const chunk = bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES)
       const _id = chunkId(into.generation, blob, index)
-      const k = new Binary(chunk)
-      // Twice is as good as once.
-      await this.#db.again(() =>
-        this.#db.parts.replaceOne({ _id }, { k, i: instanceId, at }, { upsert: true }),
-      )
+      into.ids.push(_id)
+      into.chunks.push({ _id, k: new Binary(chunk), i: instanceId, at })
+      into.chunkBytes += chunk.byteLength
+      if (into.chunkBytes >= FLUSH_BYTES) await this.flush(into)
     }
     return { b: blob, z: bytes.byteLength }
+  }
+
+  /** Writes what was packed and is not written yet. */
+  async flush(into: Packed): Promise<void> {
+    const docs = into.chunks.splice(0)
+    into.chunkBytes = 0
+    if (docs.length === 0) return
+    await this.#db.again(async () => {
+      try {
+        await this.#db.parts.insertMany(docs, { ordered: false })
+      } catch (error) {
+        // Those that are there were written by a try whose reply was lost.
+        const { writeErrors } = bulkError(error)
+        if (writeErrors.length === 0 || !writeErrors.every(isDuplicate)) throw error
+      }
+    })
   }
 
   /**
@@ -93,28 +128,50 @@ export class Payloads {
     return payload == null ? null : this.unpack(generation, payload)
   }
 
-  /** A document refers to them now: they are nobody's leftovers. */
-  settle({ generation, blobs }: Packed): void {
-    if (blobs.length === 0) return
-    const ranges = blobs.map((blob) => chunksOf(generation, blob))
-    this.#db.later(() =>
-      this.#db.parts.updateMany(
-        { $or: ranges.map(({ from, to }) => ({ _id: { $gte: from, $lt: to } })) },
-        { $unset: { at: '' } },
-      ),
-    )
-  }
-
-  /** Nothing refers to them, and nothing will. */
-  drop({ generation, blobs }: Packed): void {
-    if (blobs.length === 0) return
-    const ranges = blobs.map((blob) => chunksOf(generation, blob))
-    this.#db.later(() =>
-      this.#db.parts.deleteMany({
-        $or: ranges.map(({ from, to }) => ({ _id: { $gte: from, $lt: to } })),
+  /** The bytes of many payloads, in their order: small ones together. */
+  async unpackAll(generation: string, payloads: readonly PayloadDoc[]): Promise<Uint8Array[]> {
+    const small = payloads.filter((one): one is BlobDoc => isBlob(one) && one.z <= SMALL_BYTES)
+    const found = new Map<string, Uint8Array>()
+    for (let from = 0; from < small.length; from += MAX_SMALL) {
+      const ids = small.slice(from, from + MAX_SMALL).map(({ b }) => chunkId(generation, b, 0))
+      const chunks = await this.#db.again(() =>
+        this.#db.parts.find({ _id: { $in: ids } }, { projection: { k: 1 } }).toArray(),
+      )
+      for (const { _id, k } of chunks) if (k instanceof Binary) found.set(_id, bytesOf(k))
+    }
+    return Promise.all(
+      payloads.map((payload) => {
+        const bytes = isBlob(payload) ? found.get(chunkId(generation, payload.b, 0)) : undefined
+        return bytes ?? this.unpack(generation, payload)
       }),
     )
   }
+
+  /** A document refers to them now: they are nobody's leftovers. */
+  settle(packed: Packed): void {
+    for (const filter of filtersOf(packed))
+      this.#db.later(() => this.#db.parts.updateMany(filter, { $unset: { at: '' } }))
+  }
+
+  /** Nothing refers to them, and nothing will. */
+  drop(packed: Packed): void {
+    for (const filter of filtersOf(packed)) this.#db.later(() => this.#db.parts.deleteMany(filter))
+  }
+
+  /** As `drop`, of a payload that a document referred to. */
+  dropBlob(generation: string, { b }: BlobDoc): void {
+    const { from, to } = chunksOf(generation, b)
+    this.#db.later(() => this.#db.parts.deleteMany({ _id: { $gte: from, $lt: to } }))
+  }
+}
+
+/** Select chunks, so many at a time. */
+function filtersOf({ ids }: Packed): Filter<PartDoc>[] {
+  const filters: Filter<PartDoc>[] = []
+  for (let from = 0; from < ids.length; from += MAX_IDS) {
+    filters.push({ _id: { $in: ids.slice(from, from + MAX_IDS) } })
+  }
+  return filters
 }
 
 /** The chunks of a payload are not there. */

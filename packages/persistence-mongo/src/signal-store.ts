@@ -2,7 +2,7 @@ import type { Document } from 'mongodb'
 import type { Database } from './database.ts'
 import { withoutFirst } from './event-update.ts'
 import { NEXT_CHANGE } from './expressions.ts'
-import { Gone, type Payloads } from './payloads.ts'
+import { Gone, isBlob, type Payloads } from './payloads.ts'
 
 /** Events that wait in an instance's document. */
 export class MongoSignalStore {
@@ -55,7 +55,7 @@ export class MongoSignalStore {
     const payload = doc?.ev?.[0]?.p
     if (doc === null || payload === undefined) return null
     const bytes = await this.#payloads.unpack(doc.g, payload)
-    if ('b' in payload) this.#payloads.drop({ generation: doc.g, blobs: [payload.b] })
+    if (isBlob(payload)) this.#payloads.dropBlob(doc.g, payload)
     return bytes
   }
 }

@@ -8,6 +8,7 @@ import {
   type OptimisticStore,
   type WriteResult,
 } from '@sayiir/persistence-core/adapter'
+import { CommitRecords } from './commit-records.ts'
 import type { Database } from './database.ts'
 import { Dispatch } from './dispatch.ts'
 import { MongoMaintenance } from './maintenance.ts'
@@ -21,6 +22,7 @@ import { MongoSignalStore } from './signal-store.ts'
 import { MongoSnapshotStore } from './snapshot-store.ts'
 import { Tails } from './tail.ts'
 import { MongoTaskClaimStore } from './task-claim-store.ts'
+import { MongoTaskResultStore } from './task-result-store.ts'
 import { Upkeep } from './upkeep.ts'
 import { Wakeups } from './wakeup.ts'
 import { WriteQueue } from './write-queue.ts'
@@ -40,6 +42,8 @@ export class MongoStore implements OptimisticStore {
   readonly #db: Database
   readonly #release: () => Promise<void>
   readonly #snapshots: MongoSnapshotStore
+  readonly #results: MongoTaskResultStore
+  readonly #commits: CommitRecords
   readonly #claims: MongoTaskClaimStore
   readonly #signals: MongoSignalStore
   readonly #maintenance: MongoMaintenance
@@ -62,7 +66,10 @@ export class MongoStore implements OptimisticStore {
     this.#release = release
     this.#routes = new Routes(db)
     this.#tails = new Tails(db, payloads)
-    this.#snapshots = new MongoSnapshotStore(db, payloads, new WriteQueue(db), agingIntervalMs)
+    this.#results = new MongoTaskResultStore(db, payloads)
+    this.#commits = new CommitRecords(db)
+    const queue = new WriteQueue(db)
+    this.#snapshots = new MongoSnapshotStore(db, payloads, this.#results, queue, agingIntervalMs)
     this.#upkeep = new Upkeep(db, ({ _id, sw }) => {
       if (sw !== null) db.later(() => this.#snapshots.sweep(_id, sw))
     })
@@ -100,7 +107,7 @@ export class MongoStore implements OptimisticStore {
     instanceId: string,
     taskIds: readonly string[],
   ): ReturnType<OptimisticStore['readOutputs']> {
-    return this.#snapshots.readOutputs(instanceId, taskIds)
+    return this.#results.readOutputs(instanceId, taskIds)
   }
 
   readEvent(instanceId: string, signalName: string): Promise<Uint8Array | null> {
@@ -108,7 +115,7 @@ export class MongoStore implements OptimisticStore {
   }
 
   readCommit(instanceId: string, taskId: string): ReturnType<OptimisticStore['readCommit']> {
-    return this.#snapshots.readCommit(instanceId, taskId)
+    return this.#commits.read(instanceId, taskId)
   }
 
   async write(write: InstanceWrite): Promise<WriteResult> {

@@ -181,7 +181,7 @@ export class Tails {
     )
     const payload = before?.p
     if (payload !== undefined && !(payload instanceof Binary) && isBlob(payload))
-      this.#payloads.drop({ generation, blobs: [payload.b] })
+      this.#payloads.dropBlob(generation, payload)
   }
 
   /** Takes out what is copied: all that was there when the move began, and is there still. */

@@ -2,7 +2,7 @@ import { BackendError } from '@sayiir/persistence-core'
 import { CallQueue, compareIds, quote } from '@sayiir/persistence-core/adapter'
 import type { AnyBulkWriteOperation, Document } from 'mongodb'
 import type { Database } from './database.ts'
-import { bulkError, DUPLICATE_KEY, isPassing, toBackendError } from './errors.ts'
+import { bulkError, isDuplicate, isPassing, toBackendError } from './errors.ts'
 import { isLate } from './expressions.ts'
 import { partsOf } from './part-ids.ts'
 import type { EntryDoc, InstanceDoc, MarkerDoc } from './records.ts'
@@ -260,10 +260,6 @@ async function settled(work: Promise<Written | null>): Promise<Written | null | 
     const told = toBackendError(error)
     return told instanceof Error ? told : new Error(String(told))
   }
-}
-
-function isDuplicate(error: unknown): boolean {
-  return (error as { code?: unknown } | null)?.code === DUPLICATE_KEY
 }
 
 function sizeOf({ write }: WritePlan): number {

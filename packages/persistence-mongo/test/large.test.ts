@@ -174,3 +174,29 @@ test('a deletion that was interrupted is ended by whoever looks for work', async
     expect(await t.instances.findOne({ _id: 'i' })).toMatchObject({ sw: null, u: null })
   })
 })
+
+test('one save may bring more outputs than a document can hold, each of them small', async () => {
+  await using t = new TestCollections()
+  const backend = await t.open()
+  const results = Array.from({ length: 3000 }, (_, index) => ({
+    taskId: `t${index}`,
+    output: filled(8000, index),
+  }))
+  const snapshot = createSnapshot({ instanceId: 'i', definitionHash: 'd' })
+  const completedTasks = new Map(results.map((result) => [result.taskId, result]))
+  await backend.saveSnapshot({
+    ...snapshot,
+    state: {
+      status: 'in-progress',
+      position: { kind: 'not-started' },
+      completedTasks,
+      lastCompletedTaskId: null,
+    },
+  })
+  const { state } = await (await t.open()).loadSnapshot('i')
+  expect([...state.completedTasks.keys()]).toEqual([...completedTasks.keys()])
+  for (const { taskId, output } of results)
+    expect(
+      Buffer.compare(state.completedTasks.get(taskId)?.output ?? Buffer.alloc(0), output),
+    ).toBe(0)
+})
