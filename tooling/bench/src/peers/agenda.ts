@@ -2,9 +2,9 @@ import { MongoBackend } from '@agendajs/mongo-backend'
 import { Agenda } from 'agenda'
 import { type Collection, MongoClient } from 'mongodb'
 import type { Place } from '../definition.ts'
-import { inFlight } from '../numbers.ts'
+import { aborted, inFlight } from '../numbers.ts'
 import type { Hooks, Subject, Work, WorkKind } from '../subject.ts'
-import { aborted, handle, jobs, type PeerJob, PeerSubject } from './job.ts'
+import { handle, jobs, type PeerJob, PeerSubject } from './job.ts'
 
 const NAME = 'bench'
 /** It looks so often instead of every 5 seconds. */
