@@ -1,7 +1,7 @@
 import { DeleteTableCommand } from '@aws-sdk/client-dynamodb'
 import type { Place } from '@sayiir/bench'
 import { DynamoDBBackend } from '@sayiir/persistence-dynamodb'
-import { clientOf, consumed, local } from './place.ts'
+import { clientOf, count, local } from './place.ts'
 
 /** A table of its own, as the floor has, so that neither is slowed down by what others have left. */
 export function connect({ url, namespace, workload }: Place): Promise<DynamoDBBackend> {
@@ -11,11 +11,7 @@ export function connect({ url, namespace, workload }: Place): Promise<DynamoDBBa
     // Asked for where it is shown only: telling costs a little.
     ...(workload === 'COST' || workload === 'S6'
       ? {
-          onConsumedCapacity: ({ read, write }) => {
-            consumed.read += read
-            consumed.write += write
-            consumed.requests += 1
-          },
+          onConsumedCapacity: ({ operation, read, write }) => count(operation, read + write),
         }
       : undefined),
   })

@@ -10,7 +10,7 @@ import {
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb'
 import type { Floor, FloorJob, Place } from '@sayiir/bench'
-import { clientOf } from './place.ts'
+import { clientOf, meter } from './place.ts'
 
 interface Job extends FloorJob {
   readonly id: string
@@ -217,6 +217,9 @@ class DynamoDBFloor implements Floor<Job> {
   }
 }
 
-export async function connect({ url, namespace }: Place): Promise<Floor> {
-  return new DynamoDBFloor(clientOf(url), namespace)
+export async function connect({ url, namespace, workload }: Place): Promise<Floor<Job>> {
+  const client = clientOf(url)
+  // Asked for where it is shown only: telling costs a little.
+  if (workload === 'COST') meter(client)
+  return new DynamoDBFloor(client, namespace)
 }

@@ -1,6 +1,7 @@
 import { bench } from '@sayiir/bench'
 import { startService } from '@sayiir/services'
 import { consumed } from './place.ts'
+import { measureUnits } from './units.ts'
 
 await bench({
   name: 'dynamodb',
@@ -38,3 +39,8 @@ await bench({
     'S6:saveSnapshot: write units:step 1,000': { atMost: 1.5 },
   },
 })
+
+const only = process.argv.indexOf('--only')
+if (only < 0 || process.argv[only + 1]?.split(',').includes('UNITS') === true) {
+  await measureUnits(process.argv.includes('--quick') ? [1000, 10_000] : [1000, 200_000])
+}

@@ -59,7 +59,8 @@ export class ItemUpdates {
 
   async #send(calls: readonly Call[]): Promise<readonly Conditional[]> {
     const results = new Array<Conditional | null>(calls.length).fill(null)
-    if (calls.length >= MIN_STATEMENTS) await this.#statements(calls, results)
+    const isGroup = calls.length >= MIN_STATEMENTS && !this.#service.isMetered
+    if (isGroup) await this.#statements(calls, results)
     else {
       await Promise.all(
         calls.map(async (call, index) => {

@@ -35,9 +35,12 @@ export interface DynamoDBBackendOptions extends BackendOptions {
   readonly pollIntervalMs?: number
   /** Milliseconds between two looks of a worker that has waited for long; by default 1,000. */
   readonly maxPollIntervalMs?: number
-  /** Milliseconds after which a request that is not answered fails; by default 5,000. */
+  /** Milliseconds after which a request that is not answered fails; by default 5,000. One that is throttled is tried again for twice that. */
   readonly requestTimeoutMs?: number
-  /** Is told what every request consumed. Left out: the service is not asked for it. */
+  /**
+   * Is told what every request consumed; then no two writes share a request, because what statements
+   * in one consume is not always told. Left out: the service is not asked for it.
+   */
   readonly onConsumedCapacity?: (consumed: ConsumedCapacity) => void
 }
 

@@ -1,7 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Milliseconds that a throttled request is tried again for. */
-const THROTTLED_MS = 10_000
 /** Milliseconds of a pause before a throttled request is tried again, at first and at most. */
 const FIRST_PAUSE_MS = 40
 const MAX_PAUSE_MS = 500
@@ -11,7 +9,7 @@ export class Patience {
   #tries = 0
   readonly #until: number
 
-  constructor(forMs: number = THROTTLED_MS) {
+  constructor(forMs: number) {
     this.#until = performance.now() + forMs
   }
 

@@ -63,6 +63,11 @@ export class Service {
     this.tableName = options.tableName
   }
 
+  /** Whether it is to be told what each request consumes: of several statements together, the service does not tell it always. */
+  get isMetered(): boolean {
+    return this.#options.onConsumedCapacity !== null
+  }
+
   /** Reads an item: strongly consistent. */
   async get(key: ItemKey): Promise<Attributes | null> {
     const input = { TableName: this.tableName, Key: keyOf(key), ConsistentRead: true }
@@ -82,7 +87,7 @@ export class Service {
     await Promise.all(
       groups.map(async (group) => {
         let left: Record<string, AttributeValue>[] = group.map(keyOf)
-        const patience = new Patience()
+        const patience = this.#patience()
         while (left.length > 0) {
           const { Responses, UnprocessedKeys } = await this.#send<BatchGetItemCommandOutput>(
             'BatchGetItem',
@@ -94,7 +99,7 @@ export class Service {
           const before = left.length
           left = UnprocessedKeys?.[this.tableName]?.Keys ?? []
           // A reply holds 16 MB: that is no sign of overload.
-          if (left.length > 0 && left.length === before) await patience.pause(overloaded)
+          if (left.length > 0 && left.length === before) await patience.pause(() => overloaded())
         }
       }),
     )
@@ -181,7 +186,7 @@ export class Service {
       let left = keys
         .slice(first, first + WRITE_REQUESTS)
         .map((key) => ({ DeleteRequest: { Key: keyOf(key) } }))
-      const patience = new Patience()
+      const patience = this.#patience()
       while (left.length > 0) {
         const input = { RequestItems: { [this.tableName]: left } }
         const { UnprocessedItems } = await this.#send<BatchWriteItemCommandOutput>(
@@ -192,7 +197,7 @@ export class Service {
         left = rest.flatMap(({ DeleteRequest }) =>
           DeleteRequest?.Key === undefined ? [] : [{ DeleteRequest: { Key: DeleteRequest.Key } }],
         )
-        if (left.length > 0) await patience.pause(overloaded)
+        if (left.length > 0) await patience.pause(() => overloaded())
       }
     }
   }
@@ -209,13 +214,12 @@ export class Service {
   ): Promise<Conditional> {
     const head = { TableName: this.tableName, ...updateOf(key, update, condition) }
     const input = { TransactItems: [{ Update: head }, ...others] }
-    const patience = new Patience()
+    const patience = this.#patience()
     for (;;) {
       try {
-        const command = input
         const { $metadata } = await this.#send<TransactWriteItemsCommandOutput>(
           'TransactWriteItems',
-          command,
+          input,
         )
         return { written: true, found: null, repeated: ($metadata.attempts ?? 1) > 1 }
       } catch (error) {
@@ -226,7 +230,7 @@ export class Service {
           return { written: false, found: reasons[0].Item ?? null, repeated: true }
         }
         if (!reasons.some(({ Code }) => isThrottled(Code))) throw error
-        await patience.pause(() => error)
+        await patience.pause(() => overloaded(cause))
       }
     }
   }
@@ -284,10 +288,15 @@ export class Service {
         return reply
       } catch (error) {
         if (!isThrottled((error as Error).name)) throw toBackendError(error)
-        patience ??= new Patience()
+        patience ??= this.#patience()
         await patience.pause(() => toBackendError(error))
       }
     }
+  }
+
+  /** Overload is waited out for longer than a request may take. */
+  #patience(): Patience {
+    return new Patience(2 * this.#options.requestTimeoutMs)
   }
 
   #tell(operation: string, consumed: Consumed | Consumed[] | undefined): void {
@@ -321,6 +330,7 @@ interface Cancelled extends Error {
   readonly CancellationReasons?: readonly { readonly Code?: string; readonly Item?: Attributes }[]
 }
 
-function overloaded(): BackendError {
-  return new BackendError('UNAVAILABLE', 'the table’s throughput is exceeded; try again')
+function overloaded(cause?: unknown): BackendError {
+  const message = 'the table’s throughput is exceeded, or others are in the way; try again'
+  return new BackendError('UNAVAILABLE', message, cause === undefined ? undefined : { cause })
 }

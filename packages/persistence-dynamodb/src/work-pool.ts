@@ -69,7 +69,7 @@ export class WorkPool {
     if (shelf === undefined) {
       shelf = {
         candidates: [],
-        foundAt: 0,
+        foundAt: -Infinity,
         wholeAt: -Infinity,
         look: null,
         wanted: 0,
@@ -96,11 +96,7 @@ export class WorkPool {
         one.wholeAt = -Infinity
       }
     }
-    if (shelf.candidates.length > 0 && performance.now() - shelf.foundAt > FRESH_MS) {
-      // Read in vain: half a unit each.
-      shelf.goal = Math.max(MIN_LOOK, Math.floor(shelf.goal / 2))
-      shelf.candidates = []
-    }
+    if (performance.now() - shelf.foundAt > FRESH_MS) shelf.candidates = []
     const taken: Candidate[] = []
     for (let index = 0; taken.length < count && index < shelf.candidates.length; ) {
       const drawn = index + Math.floor(Math.random() * (1 + this.#spread))
@@ -158,7 +154,12 @@ export class WorkPool {
 
   #look(shelf: Shelf, request: WorkRequest, need: number): Promise<Look> {
     const now = performance.now()
-    if (now - shelf.foundAt < FRESH_MS) shelf.goal = Math.min(shelf.goal * GROWTH, MAX_LOOK)
+    const ages = Math.floor((now - shelf.foundAt) / FRESH_MS)
+    // What is read ahead and not taken was read in vain, at half a unit each.
+    shelf.goal =
+      ages === 0
+        ? Math.min(shelf.goal * GROWTH, MAX_LOOK)
+        : Math.max(Math.floor(shelf.goal / GROWTH ** Math.min(ages, 10)), MIN_LOOK)
     const ahead = Math.min(Math.max(need + this.#spread, shelf.goal), 1000)
     const isRefill = now - shelf.wholeAt < WHOLE_LOOK_MS
     const looking = this.#finder
