@@ -13,6 +13,7 @@ import {
 import { readShards, setUp } from './schema.ts'
 import { Service } from './service.ts'
 import { DynamoDBStore } from './store.ts'
+import { type StreamRecordLike, tellsOfWork } from './streams.ts'
 import { type DynamoDBClientLike, SdkTransport, type Transport } from './transport.ts'
 import { Wire } from './wire.ts'
 
@@ -41,10 +42,14 @@ export class DynamoDBBackend extends OptimisticBackend {
     order: 'shard',
   }
   protected readonly store: OptimisticStore
+  readonly #keyPrefix: string
+  readonly #wake: () => void
 
-  private constructor(store: OptimisticStore, options: CheckedOptions) {
+  private constructor(store: DynamoDBStore, options: CheckedOptions) {
     super(options)
     this.store = store
+    this.#keyPrefix = options.keyPrefix
+    this.#wake = () => store.wake()
   }
 
   /**
@@ -97,6 +102,25 @@ export class DynamoDBBackend extends OptimisticBackend {
     const clock = new ServiceClock()
     const transport = new SdkTransport(client, clock, checked.requestTimeoutMs)
     return new DynamoDBBackend(await open(transport, clock, checked, () => undefined), checked)
+  }
+
+  /**
+   * Lets those who wait on this object look for work at once, instead of when their pause is over:
+   * for workers that are told of new work by something else, such as a function on the table's
+   * stream. What is told is only a hint, so a call too many costs a look, and one that is missed a
+   * pause.
+   *
+   * @param records Records of the table's stream: then only if one of them tells of work (see
+   * {@link tellsOfWork}).
+   * @returns Whether there was reason to look.
+   */
+  notify(records?: Iterable<StreamRecordLike>): boolean {
+    if (records !== undefined) {
+      const hasWork = [...records].some((record) => tellsOfWork(record, this.#keyPrefix))
+      if (!hasWork) return false
+    }
+    this.#wake()
+    return true
   }
 }
 

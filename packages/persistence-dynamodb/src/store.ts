@@ -45,6 +45,7 @@ export class DynamoDBStore implements OptimisticStore {
   readonly #removal: Removal
   readonly #maintenance: DynamoDBMaintenance
   readonly #wakeup: Wakeup
+  readonly #nudge = new Nudge()
   readonly #end: () => void
   #shards: number
   #shardsReadAt = performance.now()
@@ -68,7 +69,7 @@ export class DynamoDBStore implements OptimisticStore {
       markers: new Markers(service, keys),
       classes: new TaskClasses(service, keys),
     }
-    const nudge = new Nudge()
+    const nudge = this.#nudge
     const current = (): number => this.#currentShards()
     this.#instances = new InstanceStore(this.#parts, nudge)
     this.#events = new EventQueue(this.#parts, this.#instances)
@@ -222,6 +223,11 @@ export class DynamoDBStore implements OptimisticStore {
     ...args: Parameters<OptimisticStore['waitForWakeup']>
   ): ReturnType<OptimisticStore['waitForWakeup']> {
     return this.#wakeup.wait(...args)
+  }
+
+  /** Lets those who wait look at once. */
+  wake(): void {
+    this.#nudge.nudge()
   }
 
   async list(page: ListPage): Promise<readonly SnapshotSummary[]> {
