@@ -1,17 +1,18 @@
 import type { TransactWriteItem } from '@aws-sdk/client-dynamodb'
 import { BackendError } from '@sayiir/persistence-core'
 import { isEnded, pause, quote, Turns } from '@sayiir/persistence-core/adapter'
-import { type Bodies, nameOf, type Written } from './bodies.ts'
+import type { Bodies } from './bodies.ts'
+import type { DueNudge } from './due-nudge.ts'
 import type { Attributes } from './expressions.ts'
 import { indexKeys } from './index-keys.ts'
 import { addWrite, InstanceItem, type State, WRITE_NAME } from './instance-item.ts'
 import { conditionOf, difference, ItemUpdates } from './item-updates.ts'
 import { type Keys, randomName, shardOf } from './keys.ts'
+import { Leftovers } from './leftovers.ts'
 import type { Markers } from './markers.ts'
-import type { Nudge } from './nudge.ts'
-import { type Results, referenceOf } from './results.ts'
+import type { Results } from './results.ts'
 import type { Conditional, Service } from './service.ts'
-import { referencesOf, type StateCodec } from './state-codec.ts'
+import type { StateCodec } from './state-codec.ts'
 import type { TaskClasses } from './task-class.ts'
 
 /** Compare-and-sets in a row that may fail before that is taken for a failure. */
@@ -74,12 +75,14 @@ export class InstanceStore {
   readonly #turns = new Turns()
   readonly #cache = new Map<string, InstanceItem>()
   readonly #background = new Set<Promise<unknown>>()
-  readonly #nudge: Nudge
+  readonly #nudge: DueNudge
+  readonly #leftovers: Leftovers
 
-  constructor(parts: Parts, nudge: Nudge) {
+  constructor(parts: Parts, nudge: DueNudge) {
     this.#parts = parts
     this.#nudge = nudge
     this.#updates = new ItemUpdates(parts.service)
+    this.#leftovers = new Leftovers(parts, (work) => this.later(work))
   }
 
   get now(): number {
@@ -231,7 +234,7 @@ export class InstanceStore {
     const found = result.found === null ? null : withoutKey(instanceId, result.found)
     // A request that was repeated because its reply was lost finds itself (rule S7).
     if (!result.written && found?.hasWrite(name) !== true) {
-      this.later(() => this.#discard(instanceId, encoded.written))
+      this.#leftovers.refused(instanceId, encoded.written)
       if (found !== null && !found.isTombstone) this.#remember(found)
       return { found }
     }
@@ -239,7 +242,7 @@ export class InstanceStore {
     const state: State = { ...next, markers: place.markers, tail: encoded.tail }
     written.state = Promise.resolve(state)
     if (result.written) this.#remember(written)
-    this.#cleanUp({ item: written, state }, known, encoded.written)
+    this.#leftovers.replaced({ item: written, state }, known, encoded.written)
     if (after.rp !== undefined) this.#nudge.nudge()
     if (after.ds !== undefined && !isEnded(written.status)) this.#nudge.due(Number(after.ds.N))
     if (change.finally !== undefined) this.later(() => change.finally?.() ?? Promise.resolve())
@@ -262,45 +265,6 @@ export class InstanceStore {
     if (others.length === 0) return this.#updates.compareAndSet(key, item, after)
     const update = difference(item?.attributes ?? {}, after)
     return service.transact(key, update, conditionOf(item?.writes ?? null), others)
-  }
-
-  /** What the write before referred to, and this one does not. */
-  #cleanUp(after: Known, before: Known | null, written: readonly Written[]): void {
-    const { bodies, markers, service, keys } = this.#parts
-    const { instanceId } = after.item
-    const obsolete = before === null ? [] : obsoleteBodies(before, after)
-    const gone = [...(before?.state.markers.keys() ?? [])].filter(
-      (classId) => !after.state.markers.has(classId),
-    )
-    const endsWithEvents = after.state.hasEvents && isEnded(after.item.status)
-    if (obsolete.length + written.length + gone.length === 0 && !endsWithEvents) return
-    this.later(async () => {
-      await Promise.all([
-        service
-          .deleteAll(obsolete.flatMap((reference) => bodies.itemsOf(instanceId, reference)))
-          .then(() => bodies.settle(instanceId, written)),
-        markers.remove(after.item, gone),
-      ])
-      if (endsWithEvents) {
-        const p = keys.instance(instanceId)
-        const prefixes = [`E#${after.state.life}#`, `N#${after.state.life}#`]
-        for (const prefix of prefixes) {
-          const items = await service.queryAll(p, prefix)
-          const payloads = items.flatMap(({ ob }) =>
-            ob?.S === undefined ? [] : bodies.itemsOf(instanceId, ob.S),
-          )
-          await service.deleteAll([...items.map(({ s }) => ({ p, s: s?.S ?? '' })), ...payloads])
-        }
-      }
-    })
-  }
-
-  async #discard(instanceId: string, written: readonly Written[]): Promise<void> {
-    const { bodies, service } = this.#parts
-    await service.deleteAll(
-      written.flatMap(({ reference }) => bodies.itemsOf(instanceId, reference)),
-    )
-    await bodies.settle(instanceId, written)
   }
 
   async #get(instanceId: string): Promise<InstanceItem | null> {
@@ -332,23 +296,6 @@ export class InstanceStore {
       break
     }
   }
-}
-
-/** Bodies that only the older of two states of an instance refers to. */
-function obsoleteBodies(before: Known, after: Known): string[] {
-  const kept = new Set([
-    ...referencesOf(after.item.attributes),
-    ...after.state.tail.map(({ result }) => referenceOf(result ?? null)),
-  ])
-  const tailOf = new Map(after.state.tail.map(({ taskId, result }) => [taskId, result]))
-  // An output in the tail that was not replaced there has been moved on.
-  const replaced = before.state.tail.flatMap(({ taskId, result }) => {
-    const reference = referenceOf(result ?? null)
-    return reference !== undefined && tailOf.get(taskId) !== undefined ? [reference] : []
-  })
-  return [...referencesOf(before.item.attributes), ...replaced].filter(
-    (reference) => !kept.has(reference) && nameOf(reference) !== '',
-  )
 }
 
 function tooBusy(instanceId: string): BackendError {

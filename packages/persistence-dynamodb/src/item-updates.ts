@@ -12,7 +12,7 @@ const MAX_STATEMENTS = 25
 /** Bytes of a request at most; the service takes 4 MB. */
 const MAX_BYTES = 2_000_000
 /** Requests on their way at a time, before calls wait for company. */
-const MAX_IN_FLIGHT = 16
+const MAX_IN_FLIGHT = 8
 /** Calls from which on one request for all is better than a request each: the service takes longer over a statement. */
 const MIN_STATEMENTS = 16
 

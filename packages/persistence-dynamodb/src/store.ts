@@ -11,14 +11,15 @@ import type {
   WriteResult,
 } from '@sayiir/persistence-core/adapter'
 import { Bodies } from './bodies.ts'
+import { nextToken } from './claims.ts'
+import { DueNudge } from './due-nudge.ts'
 import { EventQueue } from './event-queue.ts'
 import { InstanceStore, type Parts } from './instance-store.ts'
-import { InstanceWriter, nextToken, type Written } from './instance-writer.ts'
+import { InstanceWriter, type Written } from './instance-writer.ts'
 import { Keys } from './keys.ts'
 import { list } from './listing.ts'
 import { DynamoDBMaintenance } from './maintenance.ts'
 import { Markers } from './markers.ts'
-import { Nudge } from './nudge.ts'
 import type { CheckedOptions } from './options.ts'
 import { Removal } from './removal.ts'
 import { Results } from './results.ts'
@@ -29,7 +30,8 @@ import { StateCodec } from './state-codec.ts'
 import { DynamoDBTaskClaimStore } from './task-claim-store.ts'
 import { TaskClasses } from './task-class.ts'
 import { Wakeup } from './wakeup.ts'
-import { type Candidate, WorkFinder } from './work-finder.ts'
+import { WorkFinder } from './work-finder.ts'
+import type { Candidate } from './work-scan.ts'
 
 /** Milliseconds after which is looked whether somebody has raised the number of shards. */
 const SHARDS_MS = 60_000
@@ -45,7 +47,7 @@ export class DynamoDBStore implements OptimisticStore {
   readonly #removal: Removal
   readonly #maintenance: DynamoDBMaintenance
   readonly #wakeup: Wakeup
-  readonly #nudge = new Nudge()
+  readonly #nudge = new DueNudge()
   readonly #end: () => void
   #shards: number
   #shardsReadAt = performance.now()

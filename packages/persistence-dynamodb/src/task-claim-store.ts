@@ -15,12 +15,13 @@ import {
   TIMER_TASK_ID,
   type WorkRequest,
 } from '@sayiir/persistence-core/adapter'
+import { claim } from './claims.ts'
+import type { DueNudge } from './due-nudge.ts'
 import type { State } from './instance-item.ts'
 import type { Change, InstanceStore } from './instance-store.ts'
-import { claim } from './instance-writer.ts'
-import type { Nudge } from './nudge.ts'
-import type { Candidate, WorkFinder } from './work-finder.ts'
+import type { WorkFinder } from './work-finder.ts'
 import { WorkPool } from './work-pool.ts'
+import type { Candidate } from './work-scan.ts'
 
 /** Looks in a row that may find only tasks which others were faster to claim. */
 const MAX_LOOKS = 20
@@ -33,7 +34,7 @@ export class DynamoDBTaskClaimStore
   readonly #finder: WorkFinder
   readonly #pool: WorkPool
 
-  constructor(instances: InstanceStore, finder: WorkFinder, nudge: Nudge) {
+  constructor(instances: InstanceStore, finder: WorkFinder, nudge: DueNudge) {
     this.#instances = instances
     this.#finder = finder
     this.#pool = new WorkPool(finder, nudge)

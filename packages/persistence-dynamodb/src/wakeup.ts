@@ -1,7 +1,7 @@
 import type { TaskWakeup, WaitForWakeupParams } from '@sayiir/persistence-core'
 import { pause } from '@sayiir/persistence-core/adapter'
+import type { DueNudge } from './due-nudge.ts'
 import type { InstanceStore } from './instance-store.ts'
-import type { Nudge } from './nudge.ts'
 import type { WorkFinder } from './work-finder.ts'
 
 /** By how much the pause between two looks grows while there is nothing to do. */
@@ -15,13 +15,13 @@ const GROWTH = 1.5
 export class Wakeup {
   readonly #finder: WorkFinder
   readonly #instances: InstanceStore
-  readonly #nudge: Nudge
+  readonly #nudge: DueNudge
   readonly #intervals: { readonly pollIntervalMs: number; readonly maxPollIntervalMs: number }
 
   constructor(
     finder: WorkFinder,
     instances: InstanceStore,
-    nudge: Nudge,
+    nudge: DueNudge,
     intervals: { readonly pollIntervalMs: number; readonly maxPollIntervalMs: number },
   ) {
     this.#finder = finder

@@ -1,7 +1,8 @@
 import type { WorkerFilter } from '@sayiir/persistence-core'
 import type { WorkRequest } from '@sayiir/persistence-core/adapter'
-import type { Nudge } from './nudge.ts'
-import type { Candidate, Look, WorkFinder } from './work-finder.ts'
+import type { DueNudge } from './due-nudge.ts'
+import type { Look, WorkFinder } from './work-finder.ts'
+import type { Candidate } from './work-scan.ts'
 
 /** Milliseconds that a candidate may wait for a worker of this process. */
 const FRESH_MS = 500
@@ -51,13 +52,13 @@ export interface Turn {
  */
 export class WorkPool {
   readonly #finder: WorkFinder
-  readonly #nudge: Nudge
+  readonly #nudge: DueNudge
   readonly #shelves = new Map<string, Shelf>()
   /** What is being claimed, or has been, with the write that it was seen at: seen so again, it is out of date. */
   readonly #claimed = new Map<string, string>()
   #spread = 0
 
-  constructor(finder: WorkFinder, nudge: Nudge) {
+  constructor(finder: WorkFinder, nudge: DueNudge) {
     this.#finder = finder
     this.#nudge = nudge
   }

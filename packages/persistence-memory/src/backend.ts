@@ -1,5 +1,5 @@
 import type { Capabilities } from '@sayiir/persistence-core'
-import { CheckedBackend, type CheckedCalls } from '@sayiir/persistence-core/adapter'
+import { CheckedBackend, type CheckedCalls, Nudge } from '@sayiir/persistence-core/adapter'
 import { Dispatch } from './dispatch.ts'
 import { DispatchQueue } from './dispatch-queue.ts'
 import { MemoryMaintenance } from './maintenance.ts'
@@ -9,7 +9,6 @@ import { MemorySignalStore } from './signal-store.ts'
 import { MemorySnapshotStore } from './snapshot-store.ts'
 import { MemoryTaskClaimStore } from './task-claim-store.ts'
 import { MemoryTaskResultStore } from './task-result-store.ts'
-import { Nudges } from './wakeup.ts'
 
 /**
  * Every rule of the contract, in the memory of one process: the reference that other backends are
@@ -50,16 +49,16 @@ export class InMemoryBackend extends CheckedBackend {
     order: 'global',
   }
   protected readonly calls: CheckedCalls
-  readonly #nudges = new Nudges()
+  readonly #nudge = new Nudge()
 
   constructor(options?: InMemoryBackendOptions) {
     const { agingIntervalMs, maxPayloadBytes, now } = checkOptions(options)
     super(maxPayloadBytes)
-    const nudges = this.#nudges
-    const queue = new DispatchQueue(agingIntervalMs, () => nudges.nudge())
+    const nudge = this.#nudge
+    const queue = new DispatchQueue(agingIntervalMs, () => nudge.nudge())
     const records = new Records(queue)
     const dispatch = new Dispatch(records, queue)
-    const context = { records, dispatch, lifecycle: this.lifecycle, nudges, now }
+    const context = { records, dispatch, lifecycle: this.lifecycle, nudge, now }
     this.calls = {
       snapshots: new MemorySnapshotStore(context),
       results: new MemoryTaskResultStore(context),
@@ -76,6 +75,6 @@ export class InMemoryBackend extends CheckedBackend {
    * it is the caller who waits.
    */
   clockMoved(): void {
-    this.#nudges.nudge()
+    this.#nudge.nudge()
   }
 }

@@ -5,25 +5,9 @@ import type { StoreContext } from './store-context.ts'
 /** Milliseconds between two looks at most, while something is due and the clock stands still. */
 const MAX_STILL_MS = 1000
 
-/** Wakes those who wait when something may have become available. Costs nothing while nobody waits. */
-export class Nudges {
-  #next: AbortController | null = null
-
-  /** Aborts at the next nudge. */
-  next(): AbortSignal {
-    this.#next ??= new AbortController()
-    return this.#next.signal
-  }
-
-  nudge(): void {
-    this.#next?.abort()
-    this.#next = null
-  }
-}
-
 /** Waits for a task to become available. */
 export function waitForWakeup(
-  { lifecycle, dispatch, nudges, now }: StoreContext,
+  { lifecycle, dispatch, nudge, now }: StoreContext,
   { timeoutMs, ...filter }: WaitForWakeupParams,
   signal: AbortSignal | undefined,
 ): Promise<TaskWakeup | null> {
@@ -34,7 +18,7 @@ export function waitForWakeup(
     signal,
     timeoutMs,
     intervalMs: Number.POSITIVE_INFINITY,
-    nudged: () => nudges.next(),
+    nudged: () => nudge.signal,
     async peek() {
       const at = now()
       const found = dispatch.available(filter, undefined, 1, at)[0]

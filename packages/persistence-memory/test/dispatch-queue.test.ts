@@ -11,6 +11,7 @@ import {
   compareIds,
   isFree,
   isServed,
+  Nudge,
   orderKey,
   TIMER_TASK_ID,
 } from '@sayiir/persistence-core/adapter'
@@ -24,7 +25,6 @@ import { MemorySignalStore } from '../src/signal-store.ts'
 import { MemorySnapshotStore } from '../src/snapshot-store.ts'
 import { MemoryTaskClaimStore } from '../src/task-claim-store.ts'
 import { MemoryTaskResultStore } from '../src/task-result-store.ts'
-import { Nudges } from '../src/wakeup.ts'
 import { at, atTask, bytes, completed, forkOf, randomFrom } from './fixtures.ts'
 
 const AGING = 50
@@ -46,7 +46,7 @@ class OpenBackend extends CheckedBackend {
       records: this.records,
       dispatch: new Dispatch(this.records, this.queue),
       lifecycle: this.lifecycle,
-      nudges: new Nudges(),
+      nudge: new Nudge(),
       now: () => this.clock.now,
     }
     this.calls = {

@@ -1,24 +1,8 @@
 import type { TaskWakeup } from '@sayiir/persistence-core'
-import { type OptimisticStore, pause } from '@sayiir/persistence-core/adapter'
+import { Nudge, type OptimisticStore, pause } from '@sayiir/persistence-core/adapter'
 import { Changes } from './changes.ts'
 import type { Database } from './database.ts'
 import type { Dispatch } from './dispatch.ts'
-
-/** Tells those of this process who wait for work what this process itself makes available. */
-class Nudge {
-  #controller: AbortController | null = null
-
-  /** Aborts when work is made available. */
-  get signal(): AbortSignal {
-    this.#controller ??= new AbortController()
-    return this.#controller.signal
-  }
-
-  now(): void {
-    this.#controller?.abort()
-    this.#controller = null
-  }
-}
 
 /** Milliseconds after which one who is told of work looks all the same. */
 const BACKSTOP_MS = 1000
@@ -34,12 +18,12 @@ export class Wakeups {
   constructor(db: Database, dispatch: Dispatch, pollIntervalMs: number, isTold: boolean) {
     this.#dispatch = dispatch
     this.#pollIntervalMs = pollIntervalMs
-    this.#changes = new Changes(db, isTold, () => this.#nudge.now())
+    this.#changes = new Changes(db, isTold, () => this.#nudge.nudge())
   }
 
   /** This process made work available. */
   noteWork(): void {
-    this.#nudge.now()
+    this.#nudge.nudge()
   }
 
   /** See `OptimisticStore.waitForWakeup`. */

@@ -1,10 +1,10 @@
 import type { Capabilities } from '@sayiir/persistence-core'
 import { CheckedBackend, type CheckedCalls } from '@sayiir/persistence-core/adapter'
+import { CommitNudge } from './commit-nudge.ts'
 import { open } from './connect.ts'
 import { Connection, type SqliteDatabase } from './database.ts'
 import { toBackendError } from './errors.ts'
 import { SqliteMaintenance } from './maintenance.ts'
-import { Nudge } from './nudge.ts'
 import {
   type CheckedOptions,
   checkConnectOptions,
@@ -48,7 +48,7 @@ export class SqliteBackend extends CheckedBackend {
       order: 'global',
     }
     const routes = new Routes()
-    const nudge = new Nudge()
+    const nudge = new CommitNudge()
     const store = new Store({
       db,
       routes,

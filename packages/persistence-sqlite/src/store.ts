@@ -1,8 +1,8 @@
 import type { Lifecycle } from '@sayiir/persistence-core/adapter'
 import { whileBusy } from './busy.ts'
+import type { CommitNudge } from './commit-nudge.ts'
 import type { Connection } from './database.ts'
 import { toBackendError } from './errors.ts'
-import type { Nudge } from './nudge.ts'
 import type { CheckedOptions } from './options.ts'
 import type { Routes } from './routes.ts'
 import type { KnownResults } from './stored-results.ts'
@@ -17,7 +17,7 @@ export interface StoreParts {
   readonly queue: WriteQueue
   readonly lifecycle: Lifecycle
   readonly options: CheckedOptions
-  readonly nudge: Nudge
+  readonly nudge: CommitNudge
 }
 
 /** The database with its lock, its life and its memory. */
@@ -26,7 +26,7 @@ export class Store {
   readonly known: KnownResults
   readonly lifecycle: Lifecycle
   readonly options: CheckedOptions
-  readonly nudge: Nudge
+  readonly nudge: CommitNudge
   readonly #db: Connection
   readonly #queue: WriteQueue
 

@@ -1,7 +1,7 @@
 import { whileBusy } from './busy.ts'
+import type { CommitNudge } from './commit-nudge.ts'
 import type { Connection } from './database.ts'
 import { isBusy, isFull, toBackendError } from './errors.ts'
-import type { Nudge } from './nudge.ts'
 import type { Routes } from './routes.ts'
 import { Transaction } from './transaction.ts'
 
@@ -28,13 +28,13 @@ export class WriteQueue {
   readonly #db: Connection
   readonly #routes: Routes
   readonly #busyTimeoutMs: number
-  readonly #nudge: Nudge
+  readonly #nudge: CommitNudge
   readonly #waiting: Operation[] = []
   #draining = false
   /** Operations that get a transaction of their own, because together they did not fit on the disk. */
   #alone = 0
 
-  constructor(db: Connection, routes: Routes, busyTimeoutMs: number, nudge: Nudge) {
+  constructor(db: Connection, routes: Routes, busyTimeoutMs: number, nudge: CommitNudge) {
     this.#db = db
     this.#routes = routes
     this.#busyTimeoutMs = busyTimeoutMs
