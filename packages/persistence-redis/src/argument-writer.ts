@@ -1,7 +1,12 @@
 /** Bytes of the buffer that a writer begins with. */
-const INITIAL_BYTES: number = 16 * 1024
+const INITIAL_BYTES: number = 32 * 1024
+/** Bytes of a buffer that is used again at most. */
+const KEPT_BYTES: number = 1024 * 1024
 /** Characters up to which a string is written one by one: a call into native code costs more. */
-const SHORT = 40
+const SHORT = 48
+/** Digits of a safe integer. */
+const MAX_DIGITS = 16
+const MILLION = 1_000_000
 
 /**
  * Many arguments as one, a MessagePack array of strings, which Lua takes apart by one call: as
@@ -12,51 +17,119 @@ export class ArgumentWriter {
   #end = 5
   #count = 0
 
+  /** Begins a new array. What was finished before stays as it is. */
+  start(): void {
+    this.#end = 5
+    this.#count = 0
+    // One that was very large is not kept for ever.
+    if (this.#buffer.length > KEPT_BYTES) this.#buffer = Buffer.allocUnsafe(INITIAL_BYTES)
+  }
+
   /** Adds texts, numbers as decimal text. */
   push(...values: readonly (string | number)[]): void {
     for (const value of values) this.text(typeof value === 'string' ? value : String(value))
   }
 
-  text(value: string): void {
-    const { length } = value
+  /** Adds a whole number, 0 or more, as decimal text. */
+  number(value: number): void {
+    this.#reserve(MAX_DIGITS + 2)
+    const start = this.#end
     this.#count += 1
-    this.#reserve(length * 3 + 5)
-    const buffer = this.#buffer
-    if (length < SHORT) {
+    this.#end = start + 2
+    this.digits(value)
+    this.#buffer[start] = 0xd9
+    this.#buffer[start + 1] = this.#end - start - 2
+  }
+
+  text(value: string): void {
+    if (value.length < SHORT) {
+      this.#reserve(SHORT * 3 + 2)
       const start = this.#end
+      this.#count += 1
       // Fewer than 256 bytes: one for the length.
-      let at = start + 2
-      for (let index = 0; index < length; index += 1) {
-        const code = value.charCodeAt(index)
-        if (code > 0x7f) {
-          at = start + 2 + buffer.write(value, start + 2, 'utf8')
-          break
-        }
-        buffer[at] = code
-        at += 1
-      }
-      buffer[start] = 0xd9
-      buffer[start + 1] = at - start - 2
-      this.#end = at
+      this.#end = start + 2
+      this.raw(value)
+      this.#buffer[start] = 0xd9
+      this.#buffer[start + 1] = this.#end - start - 2
       return
     }
-    const written = buffer.write(value, this.#end + 5, 'utf8')
-    this.#header(written)
-    this.#end += written
+    const start = this.open()
+    this.raw(value)
+    this.close(start)
   }
 
   bytes(value: Uint8Array): void {
     const { length } = value
     this.#count += 1
     this.#reserve(length + 5)
-    this.#header(length)
-    this.#buffer.set(value, this.#end)
+    this.#header(this.#end, length)
+    this.#end += 5
+    const buffer = this.#buffer
+    if (length < SHORT) {
+      for (let index = 0; index < length; index += 1) buffer[this.#end + index] = value[index] ?? 0
+    } else buffer.set(value, this.#end)
     this.#end += length
+  }
+
+  /** Begins a string that is written in parts; what `close` needs. */
+  open(): number {
+    this.#count += 1
+    this.#reserve(5)
+    const start = this.#end
+    this.#end += 5
+    return start
+  }
+
+  /** Writes a part of a string. */
+  raw(value: string): void {
+    const { length } = value
+    this.#reserve(length * 3)
+    if (length >= SHORT) {
+      this.#end += this.#buffer.write(value, this.#end, 'utf8')
+      return
+    }
+    const buffer = this.#buffer
+    const start = this.#end
+    for (let index = 0; index < length; index += 1) {
+      const code = value.charCodeAt(index)
+      if (code > 0x7f) {
+        this.#end = start + buffer.write(value, start, 'utf8')
+        return
+      }
+      buffer[start + index] = code
+    }
+    this.#end = start + length
+  }
+
+  /** Writes a whole number, 0 or more, as a part of a string. */
+  digits(value: number): void {
+    this.#reserve(MAX_DIGITS)
+    if (value >= MILLION) {
+      const high = Math.floor(value / MILLION)
+      this.digits(high)
+      this.#digits(value - high * MILLION, 6)
+      return
+    }
+    let width = 1
+    for (let limit = 10; value >= limit; limit *= 10) width += 1
+    this.#digits(value, width)
+  }
+
+  /** Writes a zero byte as a part of a string. */
+  zero(): void {
+    this.#reserve(1)
+    this.#buffer[this.#end] = 0
+    this.#end += 1
+  }
+
+  /** Ends a string that was written in parts. */
+  close(start: number): void {
+    this.#header(start, this.#end - start - 5)
   }
 
   /** A place for a number that is not known yet; see {@link ArgumentWriter.fill}. */
   hole(): number {
-    this.push('0000')
+    this.text('0000')
     return this.#end - 4
   }
 
@@ -67,15 +140,30 @@ export class ArgumentWriter {
 
   /** What was written, on its own. */
   finish(): Buffer {
+    this.#header(0, this.#count)
     this.#buffer[0] = 0xdd
-    this.#buffer.writeUInt32BE(this.#count, 1)
-    return this.#buffer.subarray(0, this.#end)
+    return Buffer.from(this.#buffer.subarray(0, this.#end))
   }
 
-  #header(length: number): void {
-    this.#buffer[this.#end] = 0xdb
-    this.#buffer.writeUInt32BE(length, this.#end + 1)
-    this.#end += 5
+  #digits(value: number, width: number): void {
+    const buffer = this.#buffer
+    let rest = value | 0
+    for (let at = this.#end + width - 1; at >= this.#end; at -= 1) {
+      const next = (rest / 10) | 0
+      buffer[at] = 48 + rest - next * 10
+      rest = next
+    }
+    this.#end += width
+  }
+
+  /** Length and type of a string. */
+  #header(at: number, length: number): void {
+    const buffer = this.#buffer
+    buffer[at] = 0xdb
+    buffer[at + 1] = length >>> 24
+    buffer[at + 2] = length >>> 16
+    buffer[at + 3] = length >>> 8
+    buffer[at + 4] = length
   }
 
   #reserve(bytes: number): void {

@@ -42,6 +42,8 @@ export class Connection {
   readonly #options: Pick<CheckedOptions, 'commandTimeoutMs' | 'waitReplicas'>
   readonly #id = randomBytes(9).toString('base64url')
   readonly #slots = new Map<Shard, Slots>()
+  /** Scripts that were sent in full. */
+  readonly #told = new Set<ScriptName>()
   #number = 0
 
   constructor(
@@ -125,14 +127,20 @@ export class Connection {
     }
   }
 
-  async #within<T>(reply: Promise<T>, ms: number): Promise<T> {
-    const { promise: late, reject } = Promise.withResolvers<never>()
-    const timer = setTimeout(() => reject(timedOut(this.timeoutMs)), Math.max(ms, 1))
-    try {
-      return await Promise.race([reply, late])
-    } finally {
-      clearTimeout(timer)
-    }
+  #within<T>(reply: Promise<T>, ms: number): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(timedOut(this.timeoutMs)), Math.max(ms, 1))
+      reply.then(
+        (value) => {
+          clearTimeout(timer)
+          resolve(value)
+        },
+        (error: unknown) => {
+          clearTimeout(timer)
+          reject(error)
+        },
+      )
+    })
   }
 
   async #call(
@@ -143,6 +151,11 @@ export class Connection {
     const { waitReplicas } = this.#options
     if (waitReplicas !== null && script.writes) return this.#replicated(script, keys, args)
     const runner = this.client as unknown as ScriptRunner<Promise<unknown>>
+    // The server need not say first that it does not know a script that it was never told.
+    if (!this.#told.has(script.name)) {
+      this.#told.add(script.name)
+      return runner.evalBuffer(script.source, keys.length, keys, args)
+    }
     try {
       return await runner.evalshaBuffer(script.sha, keys.length, keys, args)
     } catch (error) {

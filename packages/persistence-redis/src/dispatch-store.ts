@@ -10,12 +10,13 @@ import {
   orderKey,
   type WorkRequest,
 } from '@sayiir/persistence-core/adapter'
+import { decodeClaim, madeClaim } from './claims.ts'
 import type { Argument } from './connection.ts'
 import type { StoreContext } from './context.ts'
-import { readClaimed, readFound, toTexts } from './found-tasks.ts'
+import { readClaimed, readClaims, readFound, readTexts } from './found-tasks.ts'
 import type { Shard } from './layout.ts'
 import { look } from './look.ts'
-import { decodeClaim, decodeInstance } from './records.ts'
+import { MessageReader } from './message-reader.ts'
 import { ShardQueue } from './shard-queue.ts'
 import { pushFilter } from './write-args.ts'
 
@@ -26,18 +27,6 @@ interface ClaimCall {
   readonly change: ClaimChange
 }
 
-/** Replies of the scripts that find tasks. */
-type FoundReply = [
-  time: Buffer,
-  due: Buffer[],
-  keys: Buffer[],
-  values: (Buffer | null)[],
-  records: (Buffer | null)[],
-  payloads: (Buffer | null)[],
-  claims: ((Buffer | null)[] | null)[],
-  leftOwn?: number,
-]
-
 /** Claims, and the search for tasks. */
 export class DispatchStore {
   readonly #context: StoreContext
@@ -47,12 +36,11 @@ export class DispatchStore {
 
   constructor(context: StoreContext) {
     this.#context = context
-    this.#changes = new ShardQueue(
-      context.layout,
-      context.options.commandTimeoutMs,
-      () => 200,
-      (shard, calls) => this.#change(shard, calls),
-    )
+    this.#changes = new ShardQueue<ClaimCall, HeldClaim | null>(context.layout, {
+      timeoutMs: context.options.commandTimeoutMs,
+      sizeOf: () => 200,
+      send: (shard, calls) => this.#change(shard, calls),
+    })
   }
 
   async claimTask({
@@ -63,32 +51,26 @@ export class DispatchStore {
   }: ClaimTaskParams): ReturnType<OptimisticStore['claimTask']> {
     const { connection, layout, clock } = this.#context
     const shard = layout.shardOf(instanceId)
-    const [time, outcome, value, records, payloads, claims] = (await connection.runOnce(
-      'claim-task',
-      shard,
-      shard.keys,
-      [clock.latest(connection.timeoutMs), instanceId, taskId, workerId, ttlMs ?? ''],
-    )) as [
-      Buffer,
-      Buffer,
-      Buffer,
-      (Buffer | null)[],
-      (Buffer | null)[],
-      ((Buffer | null)[] | null)[],
-    ]
-    clock.observe(Number(time.toString()))
-    const name = outcome.toString() as 'claimed' | 'missing' | 'unavailable' | 'timer'
+    const [outcome, described] = (await connection.runOnce('claim-task', shard, shard.keys, [
+      clock.latest(connection.timeoutMs),
+      instanceId,
+      taskId,
+      workerId,
+      ttlMs ?? '',
+    ])) as [Buffer, Buffer]
+    const made = new MessageReader(outcome)
+    made.array()
+    const at = made.number()
+    const name = made.text() as 'claimed' | 'missing' | 'unavailable' | 'timer'
+    const claim = madeClaim({ workerId, ttlMs }, at, made.number())
+    const deliveries = made.number()
+    const reader = new MessageReader(described)
+    reader.array()
+    clock.observe(reader.number())
     if (name !== 'claimed') return { outcome: name }
-    const claim = decodeClaim(value)?.held
-    if (claim == null) return { outcome: 'unavailable' }
-    const record = records[0] ?? null
-    if (record === null) return { outcome: name, claim }
-    const initialInput = payloads[0] ?? null
-    const stored = decodeInstance(instanceId, record, claims[0] ?? [value], {
-      initialInput,
-      finalOutput: null,
-    })
-    return { outcome: name, claim, stored }
+    const [task] = readClaimed(reader, [{ instanceId, taskId, claim, deliveries }])
+    const stored = task?.stored
+    return stored === undefined ? { outcome: name, claim } : { outcome: name, claim, stored }
   }
 
   async claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
@@ -187,18 +169,24 @@ export class DispatchStore {
         skipsOwn ? '1' : '',
       ]
       pushFilter(args, request.filter)
-      const [time, due, keys, values, records, payloads, claims, left] = (await connection.runOnce(
+      const [outcome, described] = (await connection.runOnce(
         'claim-available',
         shard,
         shard.keys,
         args,
-      )) as FoundReply
-      const now = Number(time.toString())
+      )) as [Buffer, Buffer]
+      const reader = new MessageReader(described)
+      reader.array()
+      const now = reader.number()
       clock.observe(now)
       // The server's clock was set forward: it took the call for one that was given up.
       if (now > latest) continue
-      const tasks = readClaimed(keys, values as Buffer[], { records, payloads, claims })
-      return { now, tasks, due: toTexts(due), leftOwn: left === 1 }
+      const made = new MessageReader(outcome)
+      made.array()
+      const claims = readClaims(made, made.number(), request)
+      const leftOwn = made.boolean()
+      const due = readTexts(reader)
+      return { now, tasks: readClaimed(reader, claims), due, leftOwn }
     }
   }
 
@@ -206,14 +194,17 @@ export class DispatchStore {
     const { connection, options, clock } = this.#context
     const args: Argument[] = ['', '', options.agingIntervalMs, request.limit, request.workerId]
     pushFilter(args, request.filter)
-    const [time, due, keys, values, records, payloads, claims] = (await connection.run(
-      'find-available',
-      shard.keys,
-      args,
-    )) as FoundReply
-    const now = Number(time.toString())
+    const [described, claims] = (await connection.run('find-available', shard.keys, args)) as [
+      Buffer,
+      (Buffer | null)[],
+    ]
+    const reader = new MessageReader(described)
+    reader.array()
+    const now = reader.number()
     clock.observe(now)
-    return { now, tasks: readFound(keys, values, { records, payloads, claims }), due: toTexts(due) }
+    const due = readTexts(reader)
+    const keys = readTexts(reader)
+    return { now, tasks: readFound(reader, keys, claims), due }
   }
 
   async #change(shard: Shard, calls: readonly ClaimCall[]): Promise<(HeldClaim | null)[]> {

@@ -1,72 +1,141 @@
-import type { ClaimedEntry, FoundTask, StoredInstance } from '@sayiir/persistence-core/adapter'
-import { decodeClaim, decodeInstance, decodeOutcome, splitKey, splitNewest } from './records.ts'
+import type {
+  ClaimedEntry,
+  ClaimRequest,
+  FoundTask,
+  HeldClaim,
+  StoredInstance,
+} from '@sayiir/persistence-core/adapter'
+import { decodeClaim, madeClaim, type StoredClaim } from './claims.ts'
+import type { MessageReader } from './message-reader.ts'
+import { decodeOutcome, splitNewest } from './outcomes.ts'
+import { decodeInstance, splitKey } from './records.ts'
 
-/** What `describe` of `scripts/dispatch.lua` replies. */
-export interface Described {
-  readonly records: readonly (Buffer | null)[]
-  /** Of each instance its initial input and its newest output. */
-  readonly payloads: readonly (Buffer | null)[]
-  /** Of each instance with several entries, or none, the claims on them. */
-  readonly claims: readonly (readonly (Buffer | null)[] | null)[]
+/** A task that a script claimed. */
+export interface MadeClaim {
+  readonly instanceId: string
+  readonly taskId: string
+  readonly claim: HeldClaim
+  readonly deliveries: number
 }
 
-/** Tasks that a script found, with their instances; those that are gone are left out. */
+/** An instance as a script described it, and its newest output. */
+interface Described {
+  readonly stored: StoredInstance
+  readonly newest: Buffer | null
+}
+
+/** Claims from what a script packed: entry keys, tokens and deliveries, in arrays of their own. */
+export function readClaims(
+  reader: MessageReader,
+  at: number,
+  request: Pick<ClaimRequest, 'workerId' | 'ttlMs'>,
+): MadeClaim[] {
+  const keys = readTexts(reader)
+  const tokens = readNumbers(reader)
+  const deliveries = readNumbers(reader)
+  return keys.map((key, index) => ({
+    ...splitKey(key),
+    claim: madeClaim(request, at, tokens[index] ?? 0),
+    deliveries: deliveries[index] ?? 0,
+  }))
+}
+
+/** Tasks that a script claimed, with what it described of each; those that are gone are left out. */
+export function readClaimed(reader: MessageReader, claims: readonly MadeClaim[]): ClaimedEntry[] {
+  const tasks: ClaimedEntry[] = []
+  for (const { task, index } of readDescribed(reader, claims, (index) => {
+    const { claim, deliveries } = claims[index] as MadeClaim
+    return { lastToken: claim.token, deliveries, held: claim }
+  })) {
+    const { claim, deliveries } = claims[index] as MadeClaim
+    tasks.push({ ...task, claim, deliveries })
+  }
+  return tasks
+}
+
+/** Tasks that a script found, with their instances. */
 export function readFound(
-  keys: readonly Buffer[],
-  values: readonly (Buffer | null)[],
-  described: Described,
+  reader: MessageReader,
+  keys: readonly string[],
+  claims: readonly (Buffer | null)[],
 ): FoundTask[] {
-  const instances = new Map<string, { stored: StoredInstance; newest: Buffer | null } | null>()
-  const found: FoundTask[] = []
-  for (const [index, key] of keys.entries()) {
-    const { instanceId, taskId } = splitKey(key)
-    let instance = instances.get(instanceId)
-    if (instance === undefined) {
-      const at = instances.size
-      const record = described.records[at] ?? null
-      const claims = described.claims[at] ?? [values[index] ?? null]
-      const initialInput = described.payloads[at * 2] ?? null
-      instance =
-        record === null
-          ? null
-          : {
-              stored: decodeInstance(instanceId, record, claims, {
-                initialInput,
-                finalOutput: null,
-              }),
-              newest: described.payloads[at * 2 + 1] ?? null,
-            }
-      instances.set(instanceId, instance)
-    }
+  const names = keys.map(splitKey)
+  return readDescribed(reader, names, (index) => decodeClaim(claims[index] ?? null)).map(
+    ({ task }) => task,
+  )
+}
+
+/** What `describe` of `scripts/dispatch.lua` tells of tasks, in their order. */
+function readDescribed(
+  reader: MessageReader,
+  names: readonly { readonly instanceId: string; readonly taskId: string }[],
+  claimOf: (index: number) => StoredClaim | null,
+): { readonly task: FoundTask; readonly index: number }[] {
+  reader.array()
+  const described: (Described | null)[] = []
+  const found: { readonly task: FoundTask; readonly index: number }[] = []
+  for (const [index, { instanceId, taskId }] of names.entries()) {
+    const instance = readInstance(reader, instanceId, described, () => claimOf(index))
+    described.push(instance)
     if (instance === null) continue
-    const { stored } = instance
-    const inputTaskId = stored.entries.find((entry) => entry.taskId === taskId)?.inputTaskId
-    const newest = inputTaskId == null ? null : splitNewest(instance.newest)
-    const outcome =
-      newest?.taskId === inputTaskId && newest !== null
-        ? decodeOutcome(instanceId, newest.value)
-        : null
-    found.push({
-      instanceId,
-      taskId,
-      stored,
-      ...(outcome?.order == null ? undefined : { input: outcome.output }),
-    })
+    const { stored, newest } = instance
+    const input = newestOf(stored, taskId, newest)
+    const task: FoundTask =
+      input === null ? { instanceId, taskId, stored } : { instanceId, taskId, stored, input }
+    found.push({ task, index })
   }
   return found
 }
 
-/** Tasks that a script claimed. */
-export function readClaimed(
-  keys: readonly Buffer[],
-  values: readonly Buffer[],
-  described: Described,
-): ClaimedEntry[] {
-  const claims = new Map(keys.map((key, index) => [key.toString(), values[index] ?? null]))
-  return readFound(keys, values, described).flatMap((task) => {
-    const claim = decodeClaim(claims.get(`${task.instanceId}\0${task.taskId}`) ?? null)
-    return claim?.held == null ? [] : [{ ...task, claim: claim.held, deliveries: claim.deliveries }]
-  })
+function readInstance(
+  reader: MessageReader,
+  instanceId: string,
+  described: readonly (Described | null)[],
+  claimOf: () => StoredClaim | null,
+): Described | null {
+  if (reader.isNumber) {
+    const first = described[reader.number() - 1] ?? null
+    for (let rest = 0; rest < 3; rest += 1) reader.isFalse()
+    return first
+  }
+  const record = reader.isFalse() ? null : reader.text()
+  const initialInput = reader.bytes()
+  const newest = reader.view()
+  const claims = reader.isFalse() ? null : readStoredClaims(reader)
+  if (record === null) return null
+  const payloads = { initialInput, finalOutput: null }
+  return {
+    stored: decodeInstance(instanceId, record, claims ?? [claimOf()], payloads),
+    newest,
+  }
+}
+
+/** The input of a task where it is the instance's newest output. */
+function newestOf(
+  { entries }: StoredInstance,
+  taskId: string,
+  value: Buffer | null,
+): Uint8Array | null {
+  if (value === null) return null
+  const inputTaskId = entries.find((entry) => entry.taskId === taskId)?.inputTaskId
+  if (inputTaskId == null) return null
+  const newest = splitNewest(value)
+  if (newest?.taskId !== inputTaskId) return null
+  const { order, output } = decodeOutcome(inputTaskId, newest.value)
+  return order === null ? null : output
+}
+
+function readStoredClaims(reader: MessageReader): (StoredClaim | null)[] {
+  return Array.from({ length: reader.array() }, () => decodeClaim(reader.view()))
+}
+
+/** An array of texts. */
+export function readTexts(reader: MessageReader): string[] {
+  return Array.from({ length: reader.array() }, () => reader.text())
+}
+
+function readNumbers(reader: MessageReader): number[] {
+  return Array.from({ length: reader.array() }, () => reader.number())
 }
 
 /** Texts from a reply. */

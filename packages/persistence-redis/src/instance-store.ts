@@ -5,17 +5,16 @@ import type {
   OptimisticStore,
   WriteResult,
 } from '@sayiir/persistence-core/adapter'
+import { ArgumentWriter } from './argument-writer.ts'
+import { decodeClaim, madeClaim } from './claims.ts'
 import type { StoreContext } from './context.ts'
 import type { DispatchStore } from './dispatch-store.ts'
-import { readClaimed, toTexts } from './found-tasks.ts'
+import { type MadeClaim, readClaimed, readTexts } from './found-tasks.ts'
 import type { Shard } from './layout.ts'
-import {
-  decodeClaim,
-  decodeInstance,
-  decodeOutcome,
-  splitNewest,
-  toBytesOrNull,
-} from './records.ts'
+import { MessageReader } from './message-reader.ts'
+import { decodeOutcome, splitNewest, toBytesOrNull } from './outcomes.ts'
+import { asPlainCommit, commitArguments, type PlainCommit } from './plain-commits.ts'
+import { decodeInstance, splitKey } from './records.ts'
 import { ShardQueue } from './shard-queue.ts'
 import { writeArguments } from './write-args.ts'
 
@@ -27,16 +26,23 @@ export class InstanceStore {
   readonly #context: StoreContext
   readonly #dispatch: DispatchStore
   readonly #writes: ShardQueue<InstanceWrite, WriteResult>
+  readonly #commits: ShardQueue<PlainCommit, WriteResult>
+  readonly #args = new ArgumentWriter()
 
   constructor(context: StoreContext, dispatch: DispatchStore) {
     this.#context = context
     this.#dispatch = dispatch
-    this.#writes = new ShardQueue(
-      context.layout,
-      context.options.commandTimeoutMs,
+    const timeoutMs = context.options.commandTimeoutMs
+    this.#writes = new ShardQueue<InstanceWrite, WriteResult>(context.layout, {
+      timeoutMs,
       sizeOf,
-      (shard, writes) => this.#send(shard, writes),
-    )
+      send: (shard, writes) => this.#send(shard, writes),
+    })
+    this.#commits = new ShardQueue<PlainCommit, WriteResult>(context.layout, {
+      timeoutMs,
+      sizeOf,
+      send: (shard, commits) => this.#sendPlain(shard, commits),
+    })
   }
 
   async read(
@@ -56,7 +62,10 @@ export class InstanceStore {
       stored:
         record === null
           ? null
-          : decodeInstance(instanceId, record, claims, { initialInput, finalOutput }),
+          : decodeInstance(instanceId, record.toString(), claims.map(decodeClaim), {
+              initialInput: toBytesOrNull(initialInput),
+              finalOutput: toBytesOrNull(finalOutput),
+            }),
       isKnownEvent: isKnown === 1,
     }
   }
@@ -80,7 +89,10 @@ export class InstanceStore {
     if (record === null) return null
     return {
       now: this.#observe(time),
-      stored: decodeInstance(instanceId, record, claims, { initialInput, finalOutput }),
+      stored: decodeInstance(instanceId, record.toString(), claims.map(decodeClaim), {
+        initialInput: toBytesOrNull(initialInput),
+        finalOutput: toBytesOrNull(finalOutput),
+      }),
       results: resultsOf(instanceId, fields, newest),
     }
   }
@@ -131,22 +143,33 @@ export class InstanceStore {
     return lastToken > commit.token && lastToken !== commit.next?.token ? null : commit
   }
 
-  async write(write: InstanceWrite): Promise<WriteResult> {
+  write(write: InstanceWrite): Promise<WriteResult> {
     const { layout } = this.#context
     const shard = layout.shardOf(write.instanceId)
-    const result = await this.#writes.call(shard, write)
-    const { claimNext, commit } = write
-    if (!result.written || result.next !== null || claimNext === null || layout.shards.length === 1)
-      return result
-    // This shard has no more work: another one may have.
+    const plain = asPlainCommit(write)
+    const result =
+      plain === null ? this.#writes.call(shard, write) : this.#commits.call(shard, plain)
+    return write.claimNext === null || layout.shards.length === 1
+      ? result
+      : this.#claimElsewhere(shard, write, result)
+  }
+
+  /** Claims in another shard what a write asked for and its own did not have. */
+  async #claimElsewhere(
+    shard: Shard,
+    { instanceId, claimNext, commit }: InstanceWrite,
+    written: Promise<WriteResult>,
+  ): Promise<WriteResult> {
+    const result = await written
+    if (!result.written || result.next !== null || claimNext === null) return result
     const { tasks, due } = await this.#dispatch.claimElsewhere(claimNext.request, shard, true)
     const [next = null] = tasks
     if (next !== null && commit !== null) {
       const claimed = `${next.instanceId}\0${next.taskId}\0${next.claim.token}\0`
       await this.#context.connection.run(
         'note-next',
-        [...shard.keys, shard.results(write.instanceId)],
-        [write.instanceId, commit.taskId, commit.token, claimed],
+        [...shard.keys, shard.results(instanceId)],
+        [instanceId, commit.taskId, commit.token, claimed],
       )
     }
     return { ...result, next, due: [...result.due, ...due] }
@@ -168,59 +191,39 @@ export class InstanceStore {
   }
 
   async #send(shard: Shard, writes: readonly InstanceWrite[]): Promise<readonly WriteResult[]> {
-    const { connection, options } = this.#context
-    const { keys, args } = writeArguments(
+    const { connection, options, layout } = this.#context
+    const { keys, message } = writeArguments(
+      this.#args,
       shard,
       options.agingIntervalMs,
-      this.#context.layout.shards.length > 1,
+      layout.shards.length > 1,
       writes,
     )
-    const [time, states, due, ownClaims, otherKeys, otherClaims, records, payloads, claims] =
-      (await connection.runOnce('write', shard, keys, args)) as [
-        Buffer,
-        Buffer[],
-        Buffer[],
-        Buffer[],
-        Buffer[],
-        Buffer[],
-        (Buffer | null)[],
-        (Buffer | null)[],
-        ((Buffer | null)[] | null)[],
-      ]
-    const now = this.#observe(time)
-    const others = new Map(
-      readClaimed(otherKeys, otherClaims, { records, payloads, claims }).map((claimed) => [
-        `${claimed.instanceId}\0${claimed.taskId}`,
-        claimed,
-      ]),
+    const reply = (await connection.runOnce('write', shard, keys, [message])) as [Buffer, Buffer]
+    return readResults(reply, writes, (now) => this.#context.clock.observe(now)).results
+  }
+
+  async #sendPlain(
+    shard: Shard,
+    commits: readonly PlainCommit[],
+  ): Promise<readonly (WriteResult | Promise<WriteResult>)[]> {
+    const { connection, options, layout } = this.#context
+    const { keys, message } = commitArguments(
+      this.#args,
+      shard,
+      options.agingIntervalMs,
+      layout.shards.length > 1,
+      commits,
     )
-    const dueIds = toTexts(due)
-    let own = 0
-    let other = 0
-    return states.map((state, index): WriteResult => {
-      const { claimNext, instanceId } = writes[index] as InstanceWrite
-      switch (state.toString()) {
-        case '0':
-          return { written: false, now }
-        case '2': {
-          const claim = decodeClaim(ownClaims[own] ?? null)
-          own += 1
-          const taskId = claimNext?.own ?? ''
-          const next =
-            claim?.held == null
-              ? null
-              : { instanceId, taskId, claim: claim.held, deliveries: claim.deliveries }
-          return { written: true, now, next, due: dueIds }
-        }
-        case '3': {
-          const next = others.get(otherKeys[other]?.toString() ?? '') ?? null
-          other += 1
-          return { written: true, now, next, due: dueIds }
-        }
-        default:
-          return { written: true, now, next: null, due: claimNext === null ? [] : dueIds }
-      }
-    })
+    const reply = (await connection.runOnce('commit', shard, keys, [message])) as [Buffer, Buffer]
+    const { states, results } = readResults(reply, commits, (now) =>
+      this.#context.clock.observe(now),
+    )
+    if (/^[123]+$/.test(states)) return results
+    // Nothing was written: some were refused, and the others are to be written another way.
+    return commits.map((commit, index) =>
+      states[index] === '0' ? (results[index] as WriteResult) : this.#writes.call(shard, commit),
+    )
   }
 
   #observe(time: Buffer): number {
@@ -228,6 +231,59 @@ export class InstanceStore {
     this.#context.clock.observe(now)
     return now
   }
+}
+
+/** What `scripts/write.lua` and `scripts/commit.lua` reply. */
+function readResults(
+  [outcome, described]: readonly [Buffer, Buffer],
+  writes: readonly InstanceWrite[],
+  observe: (now: number) => void,
+): { readonly states: string; readonly results: WriteResult[] } {
+  const rest = new MessageReader(described)
+  rest.array()
+  const now = rest.number()
+  observe(now)
+  const made = new MessageReader(outcome)
+  made.array()
+  const at = made.number()
+  const states = made.text()
+  const claims: MadeClaim[] = []
+  const others: MadeClaim[] = []
+  let left = made.array()
+  for (const [index, { instanceId, claimNext }] of writes.entries()) {
+    if (states[index] !== '2' || claimNext === null) continue
+    const taskId = claimNext.own ?? ''
+    const claim = madeClaim(claimNext.request, at, made.number())
+    claims[index] = { instanceId, taskId, claim, deliveries: made.number() }
+    left -= 2
+  }
+  if (left !== 0) throw new TypeError('a reply has other claims than were asked for')
+  made.array()
+  for (const [index, { claimNext }] of writes.entries()) {
+    if (states[index] !== '3' || claimNext === null) continue
+    const key = splitKey(made.text())
+    const claim = madeClaim(claimNext.request, at, made.number())
+    others.push({ ...key, claim, deliveries: made.number() })
+  }
+  const due = readTexts(rest)
+  const found = new Map(readClaimed(rest, others).map((one) => [one.claim.token, one]))
+  let other = 0
+  const results = writes.map(({ claimNext }, index): WriteResult => {
+    switch (states[index]) {
+      case '1':
+        return { written: true, now, next: null, due: claimNext === null ? [] : due }
+      case '2':
+        return { written: true, now, next: claims[index] ?? null, due }
+      case '3': {
+        const token = others[other]?.claim.token ?? 0
+        other += 1
+        return { written: true, now, next: found.get(token) ?? null, due }
+      }
+      default:
+        return { written: false, now }
+    }
+  })
+  return { states, results }
 }
 
 function resultsOf(

@@ -40,7 +40,7 @@ export async function look(
   return {
     now,
     due: toTexts(due),
-    task: isFound ? { ...splitKey(key), definitionHash: detail.toString() } : null,
+    task: isFound ? { ...splitKey(key.toString()), definitionHash: detail.toString() } : null,
     isOwnFailure: isOwn === 1,
     nextAt: isFound || detail.length === 0 ? null : Number(detail.toString()),
   }

@@ -7,7 +7,8 @@ import type {
 import { compareIds, type ListPage, pause } from '@sayiir/persistence-core/adapter'
 import type { StoreContext } from './context.ts'
 import type { Shard } from './layout.ts'
-import { decodeSummary, statusCharacter } from './records.ts'
+import { decodeSummary } from './records.ts'
+import { statusCharacter } from './statuses.ts'
 import { endedFrom } from './write-args.ts'
 
 /** Instances that one script removes at most. */

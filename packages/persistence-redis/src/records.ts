@@ -1,115 +1,163 @@
-import { createHash } from 'node:crypto'
-import { BackendError, type InstanceStatus, type SnapshotSummary } from '@sayiir/persistence-core'
+import type { SnapshotHead, SnapshotSummary } from '@sayiir/persistence-core'
 import {
-  type CommitRecord,
   type DispatchEntry,
   decodeHead,
   encodeHead,
-  type HeldClaim,
+  type HeadColumns,
   type StoredInstance,
 } from '@sayiir/persistence-core/adapter'
-
-/** Statuses by the character that stands for them. */
-const STATUSES: Readonly<Record<string, InstanceStatus>> = {
-  i: 'in-progress',
-  p: 'paused',
-  c: 'completed',
-  f: 'failed',
-  x: 'cancelled',
-}
-const STATUS_CHARACTERS = Object.fromEntries(
-  Object.entries(STATUSES).map(([character, status]) => [status, character]),
-) as Readonly<Record<InstanceStatus, string>>
+import type { StoredClaim } from './claims.ts'
+import { CLASS_LENGTH, digestOf, sinceText } from './places.ts'
+import { statusCharacter, statusOf } from './statuses.ts'
+import { unreadable } from './unreadable.ts'
 
 /** Fields of a record before its entries. */
 const HEAD_FIELDS = 11
-const CLASS_LENGTH = 12
-const KNOWN_CLASSES = 4096
 
-/** A status as one character. */
-export function statusCharacter(status: InstanceStatus): string {
-  return STATUS_CHARACTERS[status]
+/** Where a record is written to, part by part: what is put together first costs more. */
+interface Parts {
+  raw(text: string): void
+  /** A whole number, 0 or more. */
+  digits(value: number): void
+  zero(): void
 }
 
-/** What tells tasks apart that a worker may or may not take, or in another order. */
-export function classOf(
-  {
-    priority,
-    lastFailedWorker,
-    tags,
-  }: Pick<DispatchEntry, 'priority' | 'lastFailedWorker' | 'tags'>,
-  definitionHash: string,
-): string {
-  const base = `${priority}\0${lastFailedWorker ?? ''}\0${definitionHash}`
-  return tags.length === 0 ? base : `${base}\0${tags.toSorted().join('\0')}`
-}
-
-const digests = new Map<string, string>()
-
-/** A task's place in the queue: its class, then when it becomes available. */
-export function placeOf(entry: DispatchEntry, definitionHash: string): string {
-  const text = classOf(entry, definitionHash)
-  let digest = digests.get(text)
-  if (digest === undefined) {
-    digest = createHash('sha256').update(text).digest('base64url').slice(0, CLASS_LENGTH)
-    if (digests.size === KNOWN_CLASSES) digests.clear()
-    digests.set(text, digest)
-  }
-  return digest + entry.availableSince.toString(36).padStart(10, '0')
-}
-
-/** An instance as one value; entries without their claims. */
-export function encodeInstance({
-  generation,
-  version,
-  head,
-  entries,
-  cancel,
-  pause,
-  queuedEvents,
-}: StoredInstance): string {
+/** Writes an instance as one value; entries without their claims. */
+export function writeRecord(
+  to: Parts,
+  { generation, version, head, entries, cancel, pause, queuedEvents }: StoredInstance,
+): void {
   const { definitionHash, revision, createdAt, updatedAt, state } = head
-  let record = `${entries.length}\0${generation}\0${version}\0${queuedEvents}\0${statusCharacter(state.status)}${revision}\0${createdAt}\0${updatedAt}\0${definitionHash}\0${cancel === null ? '' : JSON.stringify(cancel)}\0${pause === null ? '' : JSON.stringify(pause)}\0${encodeHead(head)}`
+  writeExpected(to, entries.length, generation, version)
+  to.digits(queuedEvents)
+  to.zero()
+  to.raw(statusCharacter(state.status))
+  to.digits(revision)
+  to.zero()
+  to.digits(createdAt)
+  to.zero()
+  to.digits(updatedAt)
+  to.zero()
+  to.raw(definitionHash)
+  to.zero()
+  if (cancel !== null) to.raw(JSON.stringify(cancel))
+  to.zero()
+  if (pause !== null) to.raw(JSON.stringify(pause))
+  to.zero()
+  const sign = signOf(head, entries)
+  if (sign === null) to.raw(encodeHead(head))
+  else to.raw(sign)
   for (const entry of entries) {
-    record += `\0${entry.taskId}\0${placeOf(entry, definitionHash)}\0${entry.timer ? 't' : ''}\0${encodeEntry(entry)}`
+    to.zero()
+    to.raw(entry.taskId)
+    to.zero()
+    writePlace(to, entry, definitionHash)
+    to.zero()
+    if (entry.timer) to.raw('t')
+    to.zero()
+    writeEntry(to, entry)
   }
-  return record
 }
 
-/** What must be there of an instance that was read: the record begins with it. */
-export function expectedOf({ generation, version, entries }: StoredInstance): string {
-  return `${entries.length}\0${generation}\0${version}\0`
+/** Writes what must be there of an instance that was read: the record begins with it. */
+export function writeExpected(
+  to: Parts,
+  entryCount: number,
+  generation: string,
+  version: number,
+): void {
+  to.digits(entryCount)
+  to.zero()
+  to.raw(generation)
+  to.zero()
+  to.digits(version)
+  to.zero()
 }
 
-/** Priority, attempt, task that the input is of, worker that failed it last, tags; without defaults at the end. */
-function encodeEntry({
-  priority,
-  attempt,
-  inputTaskId,
-  lastFailedWorker,
-  tags,
-}: DispatchEntry): string {
-  if (tags.length > 0)
-    return JSON.stringify([priority, attempt, inputTaskId, lastFailedWorker, tags])
-  if (lastFailedWorker !== null)
-    return JSON.stringify([priority, attempt, inputTaskId, lastFailedWorker])
-  return inputTaskId === null
-    ? `[${priority},${attempt}]`
-    : `[${priority},${attempt},${JSON.stringify(inputTaskId)}]`
+/** Writes a task's place in the queue, see {@link placeOf}. */
+function writePlace(to: Parts, entry: DispatchEntry, definitionHash: string): void {
+  to.raw(digestOf(entry, definitionHash))
+  to.raw(sinceText(entry.availableSince))
+}
+
+/**
+ * In place of the head of an instance that is at its only task, of which the entry tells: with the
+ * priority left open, or that of the entry.
+ */
+const OPEN = '-'
+const AS_ENTRY = '='
+/** In place of the head of an instance that has completed. */
+const COMPLETED = '.'
+
+/** What stands in place of the head, as it does of most; null: the head itself. */
+function signOf(head: SnapshotHead, entries: readonly DispatchEntry[]): string | null {
+  const { state, priority } = head
+  if (
+    head.tags.length > 0 ||
+    head.deadline !== null ||
+    head.traceParent !== null ||
+    head.retries.size > 0 ||
+    head.loopIterations.size > 0
+  ) {
+    return null
+  }
+  if (state.status === 'completed') return priority === null ? COMPLETED : null
+  const entry = entries[0]
+  if (
+    state.status !== 'in-progress' ||
+    state.position.kind !== 'at-task' ||
+    entry === undefined ||
+    entries.length > 1 ||
+    entry.taskId !== state.position.taskId ||
+    entry.inputTaskId !== state.lastCompletedTaskId
+  ) {
+    return null
+  }
+  if (priority === null) return OPEN
+  return priority === entry.priority ? AS_ENTRY : null
+}
+
+/**
+ * Priority, attempt, task that the input is of, worker that failed it last, tags. Where there is
+ * neither of the latter two: the priority's digit, the attempt and, after a colon, the task.
+ */
+function writeEntry(
+  to: Parts,
+  { priority, attempt, inputTaskId, lastFailedWorker, tags }: DispatchEntry,
+): void {
+  if (tags.length > 0 || lastFailedWorker !== null) {
+    to.raw(JSON.stringify([priority, attempt, inputTaskId, lastFailedWorker, tags]))
+    return
+  }
+  to.digits(priority)
+  to.digits(attempt)
+  if (inputTaskId === null) return
+  to.raw(':')
+  to.raw(inputTaskId)
 }
 
 type EntryFields = readonly [
   priority: number,
   attempt: number,
-  inputTaskId?: string | null,
-  lastFailedWorker?: string | null,
-  tags?: readonly string[],
+  inputTaskId: string | null,
+  lastFailedWorker: string | null,
+  tags: readonly string[],
 ]
+
+function readEntry(text: string): EntryFields {
+  if (text.startsWith('[')) return JSON.parse(text)
+  const colon = text.indexOf(':')
+  const numbers = colon < 0 ? text : text.slice(0, colon)
+  const inputTaskId = colon < 0 ? null : text.slice(colon + 1)
+  return [Number(numbers.charAt(0)), Number(numbers.slice(1)), inputTaskId, null, NO_TAGS]
+}
+
+const NO_TAGS: readonly string[] = []
 
 /** The payloads of an instance that stand beside its record. */
 export interface Payloads {
-  readonly initialInput: Buffer | null
-  readonly finalOutput: Buffer | null
+  readonly initialInput: Uint8Array | null
+  readonly finalOutput: Uint8Array | null
 }
 
 /**
@@ -119,55 +167,104 @@ export interface Payloads {
  */
 export function decodeInstance(
   instanceId: string,
-  record: Buffer,
-  claims: readonly (Buffer | null)[],
-  payloads: Payloads,
+  record: string,
+  claims: readonly (StoredClaim | null)[],
+  { initialInput, finalOutput }: Payloads,
 ): StoredInstance {
-  const fields = record.toString().split('\0')
-  const [, generation = '', version, queued, status = '', createdAt, updatedAt] = fields
-  const [definitionHash = '', cancel, pause, head = ''] = fields.slice(7)
+  const fields = record.split('\0')
+  const definitionHash = fields[7] ?? ''
+  const status = fields[4] ?? ''
+  const cancel = fields[8]
+  const pause = fields[9]
+  const text = fields[10] ?? ''
   try {
+    const entries = decodeEntries(fields, claims)
+    const columns: HeadColumns = {
+      instanceId,
+      definitionHash,
+      revision: Number(status.slice(1)),
+      createdAt: Number(fields[5]),
+      updatedAt: Number(fields[6]),
+      initialInput,
+      finalOutput,
+    }
     return {
-      generation,
-      version: Number(version),
-      head: decodeHead(head, {
-        instanceId,
-        definitionHash,
-        revision: Number(status.slice(1)),
-        createdAt: Number(createdAt),
-        updatedAt: Number(updatedAt),
-        initialInput: toBytesOrNull(payloads.initialInput),
-        finalOutput: toBytesOrNull(payloads.finalOutput),
-      }),
-      entries: decodeEntries(fields, claims),
+      generation: fields[1] ?? '',
+      version: Number(fields[2]),
+      head: decodeHeadOr(text, columns, entries[0]),
+      entries,
       cancel: cancel ? JSON.parse(cancel) : null,
       pause: pause ? JSON.parse(pause) : null,
-      queuedEvents: Number(queued),
+      queuedEvents: Number(fields[3]),
     }
   } catch (error) {
     throw unreadable(instanceId, error)
   }
 }
 
+/** The head from what stands for it, see `signOf`, or itself. */
+function decodeHeadOr(
+  text: string,
+  columns: HeadColumns,
+  entry: DispatchEntry | undefined,
+): SnapshotHead {
+  if (text === COMPLETED) {
+    const { finalOutput } = columns
+    if (finalOutput === null) throw new TypeError('the final output is missing')
+    return plainHead(columns, { status: 'completed', finalOutput }, null)
+  }
+  if (text !== OPEN && text !== AS_ENTRY) return decodeHead(text, columns)
+  if (entry === undefined) throw new TypeError('the task that it is at is missing')
+  const position = { kind: 'at-task', taskId: entry.taskId } as const
+  return plainHead(
+    columns,
+    { status: 'in-progress', position, lastCompletedTaskId: entry.inputTaskId },
+    text === OPEN ? null : entry.priority,
+  )
+}
+
+function plainHead(
+  { instanceId, definitionHash, revision, createdAt, updatedAt, initialInput }: HeadColumns,
+  state: SnapshotHead['state'],
+  priority: number | null,
+): SnapshotHead {
+  return {
+    instanceId,
+    definitionHash,
+    revision,
+    createdAt,
+    updatedAt,
+    initialInput,
+    state,
+    priority,
+    tags: [],
+    deadline: null,
+    retries: new Map(),
+    loopIterations: new Map(),
+    traceParent: null,
+  }
+}
+
 function decodeEntries(
   fields: readonly string[],
-  claims: readonly (Buffer | null)[],
+  claims: readonly (StoredClaim | null)[],
 ): DispatchEntry[] {
   const entries: DispatchEntry[] = []
   for (let from = HEAD_FIELDS; from < fields.length; from += 4) {
-    const [taskId = '', place = '', flag, rest = ''] = fields.slice(from, from + 4)
-    const [priority, attempt, inputTaskId, lastFailedWorker, tags]: EntryFields = JSON.parse(rest)
-    const claim = decodeClaim(claims[entries.length] ?? null)
+    const [priority, attempt, inputTaskId, lastFailedWorker, tags] = readEntry(
+      fields[from + 3] ?? '',
+    )
+    const claim = claims[entries.length] ?? null
     entries.push({
-      taskId,
+      taskId: fields[from] ?? '',
       priority,
-      tags: tags ?? [],
+      tags,
       attempt,
-      lastFailedWorker: lastFailedWorker ?? null,
-      availableSince: Number.parseInt(place.slice(CLASS_LENGTH), 36),
-      inputTaskId: inputTaskId ?? null,
+      lastFailedWorker,
+      availableSince: Number.parseInt((fields[from + 1] ?? '').slice(CLASS_LENGTH), 36),
+      inputTaskId,
       deliveries: claim?.deliveries ?? 0,
-      timer: flag === 't',
+      timer: fields[from + 2] === 't',
       claim: claim?.held ?? null,
     })
   }
@@ -182,115 +279,15 @@ export function decodeSummary(instanceId: string, start: Buffer): SnapshotSummar
   return {
     instanceId,
     definitionHash,
-    status: STATUSES[status.charAt(0)] as InstanceStatus,
+    status: statusOf(status.charAt(0)),
     revision: Number(status.slice(1)),
     createdAt: Number(createdAt),
     updatedAt: Number(updatedAt),
   }
 }
 
-/** What is stored of an entry's claims. */
-export interface StoredClaim {
-  /** Of the last claim, whatever became of it. */
-  readonly lastToken: number
-  readonly deliveries: number
-  /** Null: given up. */
-  readonly held: HeldClaim | null
-}
-
-/** A claim from its value; null if there never was one. */
-export function decodeClaim(value: Buffer | null): StoredClaim | null {
-  if (value === null || value.length === 0) return null
-  const [token, deliveries, expiresAt, claimedAt, workerId = ''] = value.toString().split('\0')
-  const lastToken = Number(token)
-  return {
-    lastToken,
-    deliveries: Number(deliveries),
-    held:
-      workerId === ''
-        ? null
-        : {
-            workerId,
-            token: lastToken,
-            claimedAt: Number(claimedAt),
-            expiresAt: expiresAt === '' ? null : Number(expiresAt),
-          },
-  }
-}
-
-/** A result and the last commit of its task, as they are stored together. */
-export interface StoredOutcome {
-  /** Null: there is no output. */
-  readonly order: number | null
-  readonly output: Uint8Array
-  readonly commit: CommitRecord | null
-}
-
-/** The newest output with the task that it is of, or null. */
-export function splitNewest(value: Buffer | null): { taskId: string; value: Buffer } | null {
-  if (value === null) return null
-  const end = value.indexOf(0)
-  return { taskId: value.toString('utf8', 0, end), value: value.subarray(end + 1) }
-}
-
-/** See `scripts/results.lua`. */
-export function decodeOutcome(instanceId: string, value: Buffer): StoredOutcome {
-  let from = 0
-  const field = (): string => {
-    const end = value.indexOf(0, from)
-    if (end < 0) throw unreadable(instanceId, new TypeError('a result is cut off'))
-    const text = value.toString('utf8', from, end)
-    from = end + 1
-    return text
-  }
-  const order = field()
-  const token = field()
-  let commit: CommitRecord | null = null
-  if (token !== '') {
-    const state = field()
-    const workerId = field()
-    const sign = state.at(-1)
-    commit = {
-      workerId,
-      token: Number(token),
-      revision: Number(state.slice(0, -2)),
-      status: STATUSES[state.at(-2) ?? ''] as InstanceStatus,
-      next:
-        sign === '-'
-          ? null
-          : {
-              instanceId: sign === '+' ? field() : instanceId,
-              taskId: field(),
-              token: Number(field()),
-            },
-    }
-  }
-  return {
-    order: order === '' ? null : Number(order),
-    output: toBytes(value.subarray(from)),
-    commit,
-  }
-}
-
-/** Bytes of a reply as a caller gets them: on their own, not a view of what came over the wire. */
-function toBytes(value: Buffer): Uint8Array {
-  return new Uint8Array(value)
-}
-
-/** The same of what may be missing. */
-export function toBytesOrNull(value: Buffer | null): Uint8Array | null {
-  return value === null ? null : toBytes(value)
-}
-
 /** An instance id and a task id from an entry key. */
-export function splitKey(key: Buffer): { instanceId: string; taskId: string } {
-  const text = key.toString()
-  const end = text.indexOf('\0')
-  return { instanceId: text.slice(0, end), taskId: text.slice(end + 1) }
-}
-
-function unreadable(instanceId: string, cause: unknown): BackendError {
-  if (BackendError.is(cause)) return cause
-  const message = `what is stored of the instance can not be read: ${(cause as Error).message}`
-  return new BackendError('SERIALIZATION', message, { cause, instanceId })
+export function splitKey(key: string): { instanceId: string; taskId: string } {
+  const end = key.indexOf('\0')
+  return { instanceId: key.slice(0, end), taskId: key.slice(end + 1) }
 }

@@ -5,10 +5,12 @@ export type SourceName =
   | 'change-claim'
   | 'claim-available'
   | 'claim-task'
+  | 'commit'
   | 'dispatch'
   | 'ended'
   | 'events'
   | 'find-available'
+  | 'late'
   | 'list'
   | 'look'
   | 'note-next'
@@ -35,9 +37,9 @@ export const sources: Readonly<Record<SourceName, string>> = {
 -- ARGV 1 ring field, 2 number of the call, 3 how many; each: instance, task, worker, token ('' any),
 --      'release', 'extend' or 'renew', milliseconds
 -- Replies: of each the claim ('' not held).
-local outcome = answered()
-if outcome then return outcome end
-outcome = {}
+local known = answered()
+if known then return cmsgpack.unpack(known) end
+local outcome = {}
 for index = 1, tonumber(ARGV[3]) do
   local from = 4 + (index - 1) * 6
   local id, worker, token, kind = ARGV[from], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4]
@@ -53,11 +55,11 @@ for index = 1, tonumber(ARGV[3]) do
     if claim.place ~= '' then enqueue(key, claim.place) end
     -- A signal that waited for it can be applied now.
     call('ZADD', DUE, 'XX', 0, 's' .. id)
-  elseif claim.expires ~= '' then
+  elseif claim.expires ~= NEVER then
     local start = now
     if kind == 'extend' then start = math.max(now, tonumber(claim.expires)) end
     if not isLive(claim) and claim.place ~= '' then dequeue(key, claim.place) end
-    claim.expires = digits(math.min(start + tonumber(ARGV[from + 5]), 253402300799999))
+    claim.expires = timeText(math.min(start + tonumber(ARGV[from + 5]), 253402300799999))
     value = claimText(claim)
     call('HSET', CLAIMS, key, value)
     call('ZADD', CLAIMED, claim.expires, key)
@@ -72,8 +74,9 @@ return outcome
 -- ARGV 1 ring field, 2 number of the call, 3 milliseconds worth a level of priority, 4 limit,
 --      5 latest time at which anybody waits for the reply, 6 worker, 7 ttl ('' never),
 --      8 '1' to leave what the worker failed itself, 9… filter
--- Replies: time; due instances; entry keys; claims; records, inputs and newest outputs, claims (see
---      describe); whether something was left.
+-- Replies: MessagePack of when they were claimed, entry keys, tokens, deliveries, and whether
+--      something was left; MessagePack of the time, due instances, and of each key what describe
+--      gives.
 local outcome = answered()
 if not outcome then
   local limit, worker = tonumber(ARGV[4]), ARGV[6]
@@ -94,48 +97,345 @@ if not outcome then
       if not isEnough then more, batches = requeue(CHUNK), batches + 1 end
     until isEnough
   end
-  local keys, values = hold(members, worker, expiryOf(ARGV[7]))
+  local keys, tokens, counts = hold(members, worker, expiryOf(ARGV[7]))
   saveToken()
-  outcome = { keys, values, leftOwn and 1 or 0 }
-  remember(outcome)
+  outcome = remember({ now, keys, tokens, counts, leftOwn })
   wake()
 end
-local records, payloads, claims = describe(outcome[1])
-return { digits(now), dueInstances(), outcome[1], outcome[2], records, payloads, claims, outcome[3] }
+local keys = cmsgpack.unpack(outcome)[2]
+return { outcome, cmsgpack.pack({ now, dueInstances(), describe(keys) }) }
 `,
   'claim-task': String.raw`-- Claims one task if it is available.
 -- ARGV 1 ring field, 2 number of the call, 3 latest time at which anybody waits for the reply,
 --      4 instance, 5 task, 6 worker, 7 ttl ('' never)
--- Replies: time, outcome, claim, then records, inputs and newest outputs, claims (see describe).
+-- Replies: MessagePack of when it was, outcome, token and deliveries; MessagePack of the time, and
+--      what describe gives.
 local id, task = ARGV[4], ARGV[5]
 local key = id .. '\0' .. task
 local outcome = answered()
 if not outcome then
   local function claim()
     local record = call('HGET', INSTANCES, id)
-    if not record then return 'missing', '' end
+    if not record then return 'missing' end
     local status, cancel, pause =
       match(record, '^%d+%z[^%z]*%z%d+%z%d+%z(%a)%d+%z%d+%z%d+%z[^%z]*%z([^%z]*)%z([^%z]*)%z')
-    if status ~= 'i' or cancel ~= '' or pause ~= '' or now > tonumber(ARGV[3]) then return 'unavailable', '' end
+    if status ~= 'i' or cancel ~= '' or pause ~= '' or now > tonumber(ARGV[3]) then return 'unavailable' end
     for _, entry in ipairs(entriesOf(id, record)) do
       if entry.key == key or entry.key == id .. '\0' then
-        if sinceOf(entry.place) > now then return 'unavailable', '' end
-        if entry.key ~= key then return 'timer', '' end
+        if sinceOf(entry.place) > now then return 'unavailable' end
+        if entry.key ~= key then return 'timer' end
         local value = call('HGET', CLAIMS, key)
-        if value and isLive(claimOf(value)) then return 'unavailable', '' end
-        if entry.flag == 't' then return 'timer', '' end
-        local _, values = hold({ entry.place .. key }, ARGV[6], expiryOf(ARGV[7]))
-        return 'claimed', values[1]
+        if value and isLive(claimOf(value)) then return 'unavailable' end
+        if entry.flag == 't' then return 'timer' end
+        local _, tokens, counts = hold({ entry.place .. key }, ARGV[6], expiryOf(ARGV[7]))
+        return 'claimed', tokens[1], counts[1]
       end
     end
-    return 'unavailable', ''
+    return 'unavailable'
   end
-  outcome = { claim() }
+  local name, token, deliveries = claim()
   saveToken()
-  remember(outcome)
+  outcome = remember({ now, name, token or 0, deliveries or 0 })
 end
-local records, payloads, claims = describe(outcome[1] == 'claimed' and { key } or {})
-return { digits(now), outcome[1], outcome[2], records, payloads, claims }
+local isClaimed = cmsgpack.unpack(outcome)[2] == 'claimed'
+return { outcome, cmsgpack.pack({ now, describe(isClaimed and { key } or {}) }) }
+`,
+  commit: String.raw`-- Commits of plain steps (see plain-commits.ts) of several instances, and claims what they ask for:
+-- all of them or, where one can not be written so, none. Every worker's every step comes through
+-- here, so it does without the shared parts where it can: making their functions anew takes as long
+-- as writing a few steps.
+-- KEYS 12… results of the instances, where they are needed
+-- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array of strings:
+--      earliest and latest time at which they are right, milliseconds worth a level of priority,
+--      then requests: how many; each: worker, ttl ('' never), '1' to leave what it failed itself,
+--      filter,
+--      then classes of new entries: how many; each: digest, what it is,
+--      then commits: how many; each: instance, what its record must begin with, task, what must
+--      stand in its claim, record; next task ('' none), its place, number of a request ('' none),
+--      '1' to claim the next task; score of the end ('' none), final output; order of the result,
+--      what comes after the worker in its commit, output, number of the key of results ('' none).
+-- Replies: as write.lua where every state is '1' and more. Otherwise nothing was written: '0' is
+--      refused, and anything else to be written by write.lua.
+local META, INSTANCES, CLAIMS, PAYLOADS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local QUEUE, CLASSES, CLAIMED = KEYS[6], KEYS[7], KEYS[8]
+local call, pack = redis.call, cmsgpack.pack
+local find, format, match, sub = string.find, string.format, string.match, string.sub
+local FIELDS = 15
+
+local clock = call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local shared
+
+local function general()
+  shared = shared or later()
+  return shared
+end
+
+local known = call('HMGET', META, ARGV[1], 'token')
+if known[1] then
+  local number, at = match(known[1], '^(%d+)%z%d+%z()')
+  if number == ARGV[2] then
+    local outcome = sub(known[1], at)
+    local done = cmsgpack.unpack(outcome)
+    local keys = {}
+    for index = 1, #done[4], 3 do keys[#keys + 1] = done[4][index] end
+    return { outcome, pack({ now, done[5] and general().dueInstances() or {}, general().describe(keys) }) }
+  end
+end
+
+local list = cmsgpack.unpack(ARGV[3])
+local NOW = format('%015.0f', now)
+local lastToken = math.max(tonumber(known[2] or '0'), (now - 1735689600000) * 64)
+local from = 5
+local requests = {}
+for index = 1, tonumber(list[4]) do
+  local ttl = list[from + 1]
+  local expires = '999999999999999'
+  if ttl ~= '' then expires = format('%015.0f', math.min(now + tonumber(ttl), 253402300799999)) end
+  local request = {
+    worker = list[from], expires = expires, score = ttl == '' and '+inf' or expires,
+    skipsOwn = list[from + 2] == '1', wanted = 0, given = 0,
+  }
+  if list[from + 3] == '' and list[from + 4] == '' then
+    from = from + 5
+  else
+    request.filter, from = general().readFilter(from + 3, list)
+  end
+  requests[index] = request
+end
+local classes = {}
+for _ = 1, tonumber(list[from]) do
+  classes[list[from + 1]] = list[from + 2]
+  from = from + 2
+end
+local count = tonumber(list[from + 1])
+from = from + 2
+
+local ids, keys, fields = {}, {}, {}
+for index = 1, count do
+  local at = from + (index - 1) * FIELDS
+  local id = list[at]
+  ids[index] = id
+  keys[index] = id .. '\0' .. list[at + 2]
+  fields[index * 2 - 1] = id .. '\0l'
+  fields[index * 2] = id .. '\0e'
+end
+local records = call('HMGET', INSTANCES, unpack(ids))
+local claims = call('HMGET', CLAIMS, unpack(keys))
+local payloads = call('HMGET', PAYLOADS, unpack(fields))
+
+local states, seen = {}, {}
+local isInTime = now >= tonumber(list[1]) and now <= tonumber(list[2])
+local areRight = isInTime
+for index = 1, count do
+  local at = from + (index - 1) * FIELDS
+  local id, record, claim, newest = ids[index], records[index], claims[index], payloads[index * 2 - 1]
+  local expected, task, proof = list[at + 1], list[at + 2], list[at + 3]
+  local state = '1'
+  if
+    not record or sub(record, 1, #expected) ~= expected
+    or not claim or sub(claim, 53, 52 + #proof) ~= proof
+  then
+    state, areRight = '0', false
+  elseif
+    not isInTime or seen[id] or sub(claim, 1, 15) <= NOW or sub(claim, 31, 31) == ' '
+    or payloads[index * 2] and list[at + 9] ~= ''
+    or newest and list[at + 14] == '' and sub(newest, 1, #task + 1) ~= task .. '\0'
+  then
+    state, areRight = '?', false
+  end
+  states[index] = state
+  seen[id] = true
+end
+if not areRight then
+  return { pack({ now, table.concat(states), {}, {}, false }), pack({ now, {}, {} }) }
+end
+
+local changed, held, expiries, queued, stored, ended = {}, {}, {}, {}, {}, {}
+local entered, tokens, isAsked = {}, {}, false
+for index = 1, count do
+  local at = from + (index - 1) * FIELDS
+  local id = ids[index]
+  changed[index * 2 - 1] = id
+  changed[index * 2] = list[at + 4]
+  local nextTask, place, request = list[at + 5], list[at + 6], requests[tonumber(list[at + 7])]
+  local before = sub(claims[index], 31, 42)
+  if nextTask == '' then
+    entered[before] = (entered[before] or 0) - 1
+  else
+    local class = sub(place, 1, 12)
+    if class ~= before then
+      entered[before] = (entered[before] or 0) - 1
+      entered[class] = (entered[class] or 0) + 1
+    end
+    local key = id .. '\0' .. nextTask
+    if list[at + 8] == '1' then
+      lastToken = lastToken + 1
+      local token = format('%.0f', lastToken)
+      tokens[index] = token
+      states[index] = '2'
+      held[#held + 1] = key
+      held[#held + 1] = request.expires .. NOW .. place .. token .. '\0' .. request.worker .. '\0' .. '1'
+      expiries[#expiries + 1] = request.score
+      expiries[#expiries + 1] = key
+    else
+      queued[#queued + 1] = '0'
+      queued[#queued + 1] = place .. key
+    end
+  end
+  if list[at + 9] ~= '' then
+    ended[#ended + 1] = list[at + 9]
+    ended[#ended + 1] = id
+    stored[#stored + 1] = id .. '\0f'
+    stored[#stored + 1] = list[at + 10]
+  end
+  if request and not tokens[index] then
+    request.wanted = request.wanted + 1
+    isAsked = true
+  end
+end
+call('HSET', INSTANCES, unpack(changed))
+call('HDEL', CLAIMS, unpack(keys))
+call('ZREM', CLAIMED, unpack(keys))
+if #held > 0 then
+  call('HSET', CLAIMS, unpack(held))
+  call('ZADD', CLAIMED, unpack(expiries))
+end
+if #queued > 0 then
+  call('ZADD', QUEUE, unpack(queued))
+  if call('PUBSUB', 'SHARDNUMSUB', KEYS[11])[2] > 0 then
+    for index = 2, #queued, 2 do
+      local member = queued[index]
+      general().tell(sub(member, 1, 22), sub(member, 23), classes[sub(member, 1, 12)])
+    end
+  end
+end
+if #ended > 0 then call('ZADD', KEYS[10], unpack(ended)) end
+for class, number in pairs(entered) do
+  if number ~= 0 then
+    local left = call('HINCRBY', CLASSES, 'n' .. class, number)
+    if number > 0 and left == number then call('HSET', CLASSES, 't' .. class, classes[class]) end
+    if left <= 0 then call('HDEL', CLASSES, 'n' .. class, 't' .. class) end
+  end
+end
+
+-- The best tasks of any instance, now that all that these commits bring is in the queue: what they
+-- are, then their claims.
+local otherClaims, due = {}, {}
+if isAsked then
+  if #call('ZRANGEBYSCORE', CLAIMED, '-inf', NOW, 'LIMIT', 0, 1) > 0 then general().requeue(1000) end
+  local listing = call('HGETALL', CLASSES)
+  local only, what
+  if #listing == 4 then
+    -- One class: its name and how many there are.
+    local at = sub(listing[1], 1, 1) == 't' and 1 or 3
+    only, what = sub(listing[at], 2), listing[at + 1]
+  end
+  for _, request in ipairs(requests) do
+    local members, wanted = {}, request.wanted
+    if wanted > 0 and only and not request.filter and sub(what, 3, 3) == '\0' then
+      -- Nobody failed them, and anybody may take them: they come in the order of time.
+      for _, member in ipairs(call('ZRANGEBYLEX', QUEUE, '[' .. only, '(' .. only .. '~', 'LIMIT', 0, wanted)) do
+        if tonumber(sub(member, 13, 22), 36) > now then break end
+        members[#members + 1] = member
+      end
+    elseif wanted > 0 and #listing > 0 then
+      local nextMember = general().finder(
+        request.filter or {}, request.worker, tonumber(list[3]), wanted, request.skipsOwn
+      )
+      for index = 1, wanted do members[index] = nextMember() end
+    end
+    request.first = #otherClaims
+    if #members > 0 then
+      local found, hashed, scored = {}, {}, {}
+      for index, member in ipairs(members) do found[index] = sub(member, 23) end
+      local times, worker = request.expires .. NOW, '\0' .. request.worker .. '\0'
+      for index, old in ipairs(call('HMGET', CLAIMS, unpack(found))) do
+        local deliveries = (old and tonumber(match(old, '^%d+%z[^%z]*%z(%d+)$', 53)) or 0) + 1
+        lastToken = lastToken + 1
+        hashed[index * 2 - 1] = found[index]
+        hashed[index * 2] = times .. sub(members[index], 1, 22) .. format('%.0f', lastToken) .. worker .. format('%.0f', deliveries)
+        scored[index * 2 - 1] = request.score
+        scored[index * 2] = found[index]
+        otherClaims[#otherClaims + 1] = found[index]
+        otherClaims[#otherClaims + 1] = lastToken
+        otherClaims[#otherClaims + 1] = deliveries
+      end
+      call('ZREM', QUEUE, unpack(members))
+      call('HSET', CLAIMS, unpack(hashed))
+      call('ZADD', CLAIMED, unpack(scored))
+    end
+    request.last = #otherClaims
+  end
+end
+
+local ownClaims, dropped, order = {}, {}, {}
+for index = 1, count do
+  local at = from + (index - 1) * FIELDS
+  local id, task, request = ids[index], list[at + 2], requests[tonumber(list[at + 7])]
+  local token, tail = tokens[index], '-\0'
+  if token then
+    tail = '=\0' .. list[at + 5] .. '\0' .. token .. '\0'
+    ownClaims[#ownClaims + 1] = tonumber(token)
+    ownClaims[#ownClaims + 1] = 1
+  elseif request and request.first < request.last then
+    local number = request.first
+    request.first = number + 3
+    states[index] = '3'
+    tail = '+\0' .. otherClaims[number + 1] .. '\0' .. format('%.0f', otherClaims[number + 2]) .. '\0'
+    for part = 1, 3 do order[#order + 1] = otherClaims[number + part] end
+  end
+  local value = list[at + 11] .. '\0' .. list[at + 3] .. list[at + 12] .. tail .. list[at + 13]
+  local newest, resultsKey = payloads[index * 2 - 1], KEYS[tonumber(list[at + 14])]
+  local isSame = newest and sub(newest, 1, #task + 1) == task .. '\0'
+  if token and resultsKey then
+    -- Who goes on with it has it, so nobody needs to find it beside the inputs.
+    call('HSET', resultsKey, task, value)
+    if isSame then dropped[#dropped + 1] = id .. '\0l' end
+  else
+    if newest and not isSame then
+      local stop = find(newest, '\0', 1, true)
+      call('HSET', resultsKey, sub(newest, 1, stop - 1), sub(newest, stop + 1))
+    end
+    stored[#stored + 1] = id .. '\0l'
+    stored[#stored + 1] = task .. '\0' .. value
+  end
+end
+if #stored > 0 then call('HSET', PAYLOADS, unpack(stored)) end
+if #dropped > 0 then call('HDEL', PAYLOADS, unpack(dropped)) end
+local outcome = pack({ now, table.concat(states), ownClaims, order, isAsked })
+call('HSET', META, 'token', format('%.0f', lastToken), ARGV[1], ARGV[2] .. '\0' .. NOW .. '\0' .. outcome)
+if shared then shared.wake() end
+
+local described = {}
+if #order > 0 then
+  local places = {}
+  for index = 1, #order / 3 do
+    local key = order[index * 3 - 2]
+    local id = sub(key, 1, find(key, '\0', 1, true) - 1)
+    ids[index] = id
+    places[index * 2 - 1] = id
+    places[index * 2] = id .. '\0l'
+  end
+  local number = #order / 3
+  local others, beside = call('HMGET', INSTANCES, unpack(ids, 1, number)), call('HMGET', PAYLOADS, unpack(places))
+  for index = 1, number do
+    local record = others[index]
+    if record and sub(record, 1, 2) ~= '1\0' then
+      -- Several entries have claims of their own.
+      local names = {}
+      for one = 1, number do names[one] = order[one * 3 - 2] end
+      described = general().describe(names)
+      break
+    end
+    described[index * 4 - 3] = record
+    described[index * 4 - 2] = beside[index * 2 - 1]
+    described[index * 4 - 1] = beside[index * 2]
+    described[index * 4] = false
+  end
+end
+if isAsked and #call('ZRANGEBYSCORE', KEYS[9], '-inf', NOW, 'LIMIT', 0, 1) > 0 then due = general().dueInstances() end
+return { outcome, pack({ now, due, described }) }
 `,
   dispatch: String.raw`-- Looking for the best tasks and claiming them.
 local EPOCH = 1735689600000
@@ -147,16 +447,18 @@ local function nextToken()
     lastToken = math.max(tonumber(call('HGET', META, 'token') or '0'), (now - EPOCH) * 64)
   end
   lastToken = lastToken + 1
-  return digits(lastToken)
+  return lastToken
 end
 
 local function saveToken()
   if lastToken then call('HSET', META, 'token', digits(lastToken)) end
 end
 
+local LATEST = 253402300799999
+
 local function expiryOf(ttl)
-  if ttl == '' then return '' end
-  return digits(math.min(now + tonumber(ttl), 253402300799999))
+  if ttl == '' then return NEVER end
+  return timeText(math.min(now + tonumber(ttl), LATEST))
 end
 
 -- A filter from arguments: how many tags ('' all), tags, how many definitions ('' all), definitions.
@@ -272,47 +574,60 @@ local function finder(filter, worker, aging, wanted, skipsOwn)
   end
 end
 
--- Claims members of the queue; their entry keys, and their claims as text.
+-- Claims members of the queue; their entry keys, tokens and deliveries.
 local function hold(members, worker, expires)
-  local keys, values = {}, {}
+  local keys, tokens, counts = {}, {}, {}
   for index, member in ipairs(members) do keys[index] = sub(member, 23) end
-  if #keys == 0 then return keys, values end
+  if #keys == 0 then return keys, tokens, counts end
   local hashed, scored = {}, {}
-  local tail = '\0' .. expires .. '\0' .. digits(now) .. '\0' .. worker .. '\0'
+  local score, before, after = scoreOf(expires), expires .. NOW, '\0' .. worker .. '\0'
   for index, old in ipairs(readMany(CLAIMS, keys)) do
-    local deliveries = old and match(old, '^%d+%z(%d+)') or 0
-    local value = nextToken() .. '\0' .. digits(deliveries + 1) .. tail .. sub(members[index], 1, 22)
-    values[index] = value
+    local deliveries = (old and tonumber(match(old, '^%d+%z[^%z]*%z(%d+)$', 53)) or 0) + 1
+    local token = nextToken()
+    tokens[index] = token
+    counts[index] = deliveries
     hashed[index * 2 - 1] = keys[index]
-    hashed[index * 2] = value
-    scored[index * 2 - 1] = expires == '' and '+inf' or expires
+    hashed[index * 2] = before .. sub(members[index], 1, 22) .. digits(token) .. after .. digits(deliveries)
+    scored[index * 2 - 1] = score
     scored[index * 2] = keys[index]
   end
   callMany('ZREM', QUEUE, members)
   callMany('HSET', CLAIMS, hashed)
   callMany('ZADD', CLAIMED, scored)
-  return keys, values
+  return keys, tokens, counts
 end
 
--- What a worker needs besides: of each instance once, in the order of its first key, its record,
--- its initial input, its newest output, and the claims of its entries where it has several.
+-- What a worker needs besides, of each key four values: the instance's record, its initial input,
+-- its newest output, and the claims of its entries where it has several; the number of an earlier
+-- key in place of the record where that is of the same instance.
 local function describe(keys)
-  local ids, fields, seen = {}, {}, {}
-  for _, key in ipairs(keys) do
+  local described, seen, ids, fields = {}, {}, {}, {}
+  for index, key in ipairs(keys) do
     local id = sub(key, 1, find(key, '\0', 1, true) - 1)
     if not seen[id] then
-      seen[id] = true
+      seen[id] = index
       ids[#ids + 1] = id
       fields[#fields + 1] = id
       fields[#fields + 1] = id .. '\0l'
     end
   end
-  local records, payloads, claims = readMany(INSTANCES, ids), readMany(PAYLOADS, fields), {}
-  for index, id in ipairs(ids) do
-    local record = records[index]
-    claims[index] = record and sub(record, 1, 2) ~= '1\0' and claimsOf(id, record) or false
+  local records, payloads = readMany(INSTANCES, ids), readMany(PAYLOADS, fields)
+  local number = 0
+  for index, key in ipairs(keys) do
+    local id = sub(key, 1, find(key, '\0', 1, true) - 1)
+    local at = index * 4
+    if seen[id] == index then
+      number = number + 1
+      local record = records[number]
+      described[at - 3] = record
+      described[at - 2] = payloads[number * 2 - 1]
+      described[at - 1] = payloads[number * 2]
+      described[at] = record and sub(record, 1, 2) ~= '1\0' and claimsOf(id, record) or false
+    else
+      described[at - 3], described[at - 2], described[at - 1], described[at] = seen[id], false, false, false
+    end
   end
-  return records, payloads, claims
+  return described
 end
 
 -- Instances that somebody must take care of, a bounded number.
@@ -326,12 +641,12 @@ local function dueInstances()
       for _, value in ipairs(record and claimsOf(id, record) or {}) do
         local claim = value and claimOf(value)
         if claim and isLive(claim) then
-          liveUntil = math.max(liveUntil or 0, claim.expires == '' and math.huge or tonumber(claim.expires))
+          if not liveUntil or claim.expires > liveUntil then liveUntil = claim.expires end
         end
       end
     end
     if liveUntil then
-      call('ZADD', DUE, liveUntil == math.huge and '+inf' or digits(liveUntil), member)
+      call('ZADD', DUE, scoreOf(liveUntil), member)
     else
       ids[#ids + 1] = id
     end
@@ -355,8 +670,10 @@ end
 return { count, ids }
 `,
   events: String.raw`-- Events of an instance, a hash of its own: by name which numbers wait ('q', name), payloads ('p',
--- name, number), and ids that were sent ('i', name, id).
-local function pushEvent(key, name, id, payload)
+-- name, number), and ids that were sent ('i', name, id). A payload of the instance (zero byte and
+-- 'e') tells that there may be one.
+local function pushEvent(instance, key, name, id, payload)
+  call('HSET', PAYLOADS, instance .. '\0e', '')
   if payload then
     local first, last = match(call('HGET', key, 'q\0' .. name) or '1 0', '^(%d+) (%d+)$')
     last = digits(last + 1)
@@ -381,7 +698,7 @@ end
 `,
   'find-available': `-- Finds the best tasks of a shard, and puts expired claims back.
 -- ARGV 1 and 2 '', 3 milliseconds worth a level of priority, 4 limit, 5 worker, 6… filter
--- Replies: time; due instances; entry keys; claims; records, payloads, claims (see describe).
+-- Replies: MessagePack of the time, due instances, entry keys, and of each what describe gives; claims.
 local limit = tonumber(ARGV[4])
 local filter = readFilter(6)
 local more, batches = requeue(CHUNK), 1
@@ -398,8 +715,13 @@ repeat
   if not isEnough then more, batches = requeue(CHUNK), batches + 1 end
 until isEnough
 wake()
-local records, payloads, claims = describe(keys)
-return { digits(now), dueInstances(), keys, readMany(CLAIMS, keys), records, payloads, claims }
+return { cmsgpack.pack({ now, dueInstances(), keys, describe(keys) }), readMany(CLAIMS, keys) }
+`,
+  late: `-- What a script that begins without the shared parts may still need of them.
+return {
+  readFilter = readFilter, requeue = requeue, finder = finder, dueInstances = dueInstances, describe = describe,
+  tell = tell, wake = wake,
+}
 `,
   list: `-- Lists instances by id.
 -- ARGV 1 where to start, 2 how many to look at, 3 how many to return, 4 how many statuses ('' all),
@@ -470,15 +792,15 @@ local results = openResults(ARGV[1], KEYS[12])
 local value = results.get(ARGV[2])
 if not value then return 0 end
 local order, commit, output = partsOf(value)
-local before, worker = match(commit, '^' .. ARGV[3] .. '(%z%d+%a)%-(%z[^%z]*%z)$')
+local before = match(commit, '^(' .. ARGV[3] .. '%z[^%z]*%z%d+%a)%-%z$')
 if not before then return 0 end
-results.set(ARGV[2], order .. '\0' .. ARGV[3] .. before .. '+' .. worker .. ARGV[4] .. output)
+results.set(ARGV[2], order .. '\0' .. before .. '+\0' .. ARGV[4] .. output)
 return 1
 `,
   prelude: String.raw`-- What every script on a shard begins with.
 -- KEYS 1 meta (hash: token counter, paused instances, what was answered last, format)
 --      2 instances (hash: instance id -> record)      3 claims (hash: entry key -> claim)
---      4 payloads (hash: initial inputs, final outputs, newest outputs)
+--      4 payloads (hash: initial inputs, final outputs, newest outputs, which instances had events)
 --      5 ids (sorted set, all of score 0)             6 queue (sorted set, all of score 0)
 --      7 classes (hash: how many entries, and what they are)
 --      8 claimed (sorted set by expiry)               9 due (sorted set by time)
@@ -516,20 +838,38 @@ local function sinceOf(place)
   return tonumber(sub(place, 13, 22), 36)
 end
 
--- The claim of an entry: token of the last claim, deliveries, expiry ('' never), when it was
--- claimed, worker ('' given up), place in the queue ('' while the instance hands nothing out).
+-- A time with as many digits as any has, so that texts compare as times do.
+local function timeText(number)
+  return format('%015.0f', number)
+end
+
+local NOW = timeText(now)
+local NEVER, NO_PLACE = '999999999999999', string.rep(' ', 22)
+
+-- The claim of an entry: expiry and when it was claimed (15 digits each), place in the queue (22
+-- characters, spaces while the instance hands nothing out), then token of the last claim, worker
+-- ('' given up) and deliveries, with zero bytes between them.
 local function claimOf(value)
-  local token, deliveries, expires, at, worker, place =
-    match(value, '^(%d+)%z(%d+)%z(%d*)%z(%d*)%z([^%z]*)%z(.*)$')
-  return { token = token, deliveries = deliveries, expires = expires, at = at, worker = worker, place = place }
+  local token, worker, deliveries = match(value, '^(%d+)%z([^%z]*)%z(%d+)$', 53)
+  local place = sub(value, 31, 52)
+  if place == NO_PLACE then place = '' end
+  return {
+    token = token, deliveries = deliveries, expires = sub(value, 1, 15), at = sub(value, 16, 30), worker = worker, place = place,
+  }
 end
 
 local function claimText(claim)
-  return table.concat({ claim.token, claim.deliveries, claim.expires, claim.at, claim.worker, claim.place }, '\0')
+  local place = claim.place == '' and NO_PLACE or claim.place
+  return claim.expires .. claim.at .. place .. claim.token .. '\0' .. claim.worker .. '\0' .. claim.deliveries
 end
 
 local function isLive(claim)
-  return claim.worker ~= '' and (claim.expires == '' or tonumber(claim.expires) > now)
+  return claim.worker ~= '' and claim.expires > NOW
+end
+
+-- Claims are sorted by expiry.
+local function scoreOf(expires)
+  return expires == NEVER and '+inf' or expires
 end
 
 -- Calls a command with many arguments, some thousand at a time: Lua's stack has an end.
@@ -586,17 +926,18 @@ local function claimsOf(id, record)
 end
 
 -- Calls that a client sends again after a lost reply are answered as before: of each client the
--- last few numbered calls are known, with what they came to.
+-- last few numbered calls are known, with what they came to, as MessagePack.
 local function answered()
   local known = ARGV[1] ~= '' and call('HGET', META, ARGV[1])
   if not known then return nil end
   local number, from = match(known, '^(%d+)%z%d+%z()')
-  return number == ARGV[2] and cmsgpack.unpack(sub(known, from)) or nil
+  return number == ARGV[2] and sub(known, from) or nil
 end
 
 local function remember(outcome)
-  if ARGV[1] == '' then return end
-  call('HSET', META, ARGV[1], ARGV[2] .. '\0' .. digits(now) .. '\0' .. cmsgpack.pack(outcome))
+  local text = cmsgpack.pack(outcome)
+  if ARGV[1] ~= '' then call('HSET', META, ARGV[1], ARGV[2] .. '\0' .. digits(now) .. '\0' .. text) end
+  return text
 end
 `,
   prune: `-- Removes instances that still are as they were found. KEYS 12… their results
@@ -676,8 +1017,8 @@ local function requeue(most)
   if #expired == 0 then return false end
   local members = {}
   for index, value in ipairs(readMany(CLAIMS, expired)) do
-    local place = value and claimOf(value).place or ''
-    if place ~= '' then
+    local place = value and sub(value, 31, 52) or NO_PLACE
+    if place ~= NO_PLACE then
       members[#members + 1] = '0'
       members[#members + 1] = place .. expired[index]
       tell(place, expired[index])
@@ -738,32 +1079,31 @@ local function removeInstance(id, record, results, events)
   call('ZREM', ENDED, id)
   call('ZREM', DUE, 's' .. id)
   call('HDEL', INSTANCES, id)
-  call('HDEL', PAYLOADS, id, id .. '\0l', id .. '\0f')
+  call('HDEL', PAYLOADS, id, id .. '\0l', id .. '\0f', id .. '\0e')
   call('UNLINK', results)
   if events then call('UNLINK', events) end
 end
 `,
   remove: `-- Removes an instance. KEYS 12 its results, 13 its events
 -- ARGV 1 ring field, 2 number of the call, 3 instance. Replies: 1 if it was there.
-local outcome = answered()
-if outcome then return outcome[1] end
+local known = answered()
+if known then return cmsgpack.unpack(known)[1] end
 local record = call('HGET', INSTANCES, ARGV[3])
 if record then removeInstance(ARGV[3], record, KEYS[12], KEYS[13]) end
-outcome = { record and 1 or 0 }
-remember(outcome)
-return outcome[1]
+remember({ record and 1 or 0 })
+return record and 1 or 0
 `,
   results: String.raw`-- Outputs and the records of last commits: a hash of the instance's own, task -> order, commit,
 -- output. The newest output is among the payloads instead (task, zero byte, the same), so that
 -- whoever claims the next task gets it in the same step, and small instances need no key of their own.
--- A commit is its token, revision, status and a sign, worker, and what was claimed with it: nothing
+-- A commit is its token, worker, revision, status and a sign, and what was claimed with it: nothing
 -- ('-'), a task of the same instance ('=') or of another one ('+'); no commit is a zero byte.
 local NEWEST_BYTES = 4096
 
 local function partsOf(value)
   local order, token, from = match(value, '^(%d*)%z(%d*)%z()')
   if token == '' then return order, '\0', sub(value, from), nil end
-  local sign, after = match(value, '^%d+%a([-=+])%z[^%z]*%z()', from)
+  local sign, after = match(value, '^[^%z]*%z%d+%a([-=+])%z()', from)
   local nextToken
   if sign == '=' then
     nextToken, after = match(value, '^[^%z]*%z(%d+)%z()', after)
@@ -918,9 +1258,10 @@ return removed
 --      then requests: how many; each: worker, ttl ('' never), '1' to leave what
 --      it failed itself, filter,
 --      then writes: how many; each as read below.
--- Replies: time; of each write '0' (refused), '1', '2' (a task of its own claimed), '3' (another's);
---      due instances ('' unless a task was asked for); claims of own tasks; entry keys and claims of
---      others', and their records, payloads and claims (see describe); whether something was left.
+-- Replies: MessagePack of when it was, of each write '0' (refused), '1', '2' (a task of its own
+--      claimed) or '3' (another's), tokens and deliveries of own tasks, entry keys, tokens and
+--      deliveries of others', whether a task was asked for; MessagePack of the time, due instances
+--      (where a task was asked for), and of each other task what describe gives.
 local list = cmsgpack.unpack(ARGV[3])
 local aging = tonumber(list[1])
 local from = 2
@@ -951,7 +1292,7 @@ local function finish(write, claimedInstance, claimedTask, claimedToken)
     elseif claimedInstance then
       sign, tail = '+', claimedInstance .. '\0' .. claimedTask .. '\0' .. claimedToken .. '\0'
     end
-    commitText = commitToken .. '\0' .. commitState .. sign .. '\0' .. commitWorker .. '\0' .. tail
+    commitText = commitToken .. '\0' .. commitWorker .. '\0' .. commitState .. sign .. '\0' .. tail
   elseif resultCount == 0 and removed == '0' and not forgotten then
     return
   end
@@ -996,7 +1337,7 @@ local function finish(write, claimedInstance, claimedTask, claimedToken)
 end
 local outcome = answered()
 if not outcome then
-  local states, ownKeys, ownClaims, otherKeys, otherClaims = {}, {}, {}, {}, {}
+  local states, ownClaims, otherClaims = {}, {}, {}
   local unfinished, wanted, isAsked = {}, {}, false
 
   for index = 1, writes do
@@ -1093,7 +1434,10 @@ if not outcome then
       if expected == '' then call('ZADD', IDS, 0, id) end
       if endedScore ~= '' then
         call('ZADD', ENDED, endedScore, id)
-        if eventsKey then call('UNLINK', eventsKey) end
+        if eventsKey then
+          call('UNLINK', eventsKey)
+          call('HDEL', PAYLOADS, id .. '\0e')
+        end
       end
       if paused ~= '' then call('HINCRBY', META, 'paused', paused) end
       if signal == '1' then
@@ -1127,25 +1471,25 @@ if not outcome then
 
     if isRight then
       if taken ~= '' then popEvent(eventsKey, taken) end
-      if eventName ~= '' and endedScore == '' then pushEvent(eventsKey, eventName, eventId, payload) end
+      if eventName ~= '' and endedScore == '' then pushEvent(id, eventsKey, eventName, eventId, payload) end
       local claimed
       if ownIsNew then
         local key, expires = id .. '\0' .. own, expiryOf(request.ttl)
-        claimed = { token = nextToken(), deliveries = '1', expires = expires, at = digits(now), worker = request.worker, place = ownPlace }
+        claimed = { token = digits(nextToken()), deliveries = '1', expires = expires, at = NOW, worker = request.worker, place = ownPlace }
         call('HSET', CLAIMS, key, claimText(claimed))
-        call('ZADD', CLAIMED, expires == '' and '+inf' or expires, key)
+        call('ZADD', CLAIMED, scoreOf(expires), key)
       elseif request and own ~= '' then
         local key = id .. '\0' .. own
         local value = call('HGET', CLAIMS, key)
         if not value or not isLive(claimOf(value)) then
-          local _, values = hold({ ownPlace .. key }, request.worker, expiryOf(request.ttl))
-          claimed = claimOf(values[1])
+          local _, tokens, counts = hold({ ownPlace .. key }, request.worker, expiryOf(request.ttl))
+          claimed = { token = digits(tokens[1]), deliveries = counts[1] }
         end
       end
       if claimed then
         states[index] = '2'
-        ownKeys[#ownKeys + 1] = id .. '\0' .. own
-        ownClaims[#ownClaims + 1] = claimText(claimed)
+        ownClaims[#ownClaims + 1] = tonumber(claimed.token)
+        ownClaims[#ownClaims + 1] = tonumber(claimed.deliveries)
       end
       local write = {
         index, id, resultsKey, request, expected == '', own, claimed, removed, removedTasks, resultsFrom,
@@ -1178,24 +1522,26 @@ if not outcome then
     local member = found.next()
     if member then
       for other, one in pairs(finders) do one.isStale = other ~= request end
-      local keys, values = hold({ member }, request.worker, expiryOf(request.ttl))
+      local keys, tokens, counts = hold({ member }, request.worker, expiryOf(request.ttl))
       local at = find(keys[1], '\0', 1, true)
       claimedInstance, claimedTask = sub(keys[1], 1, at - 1), sub(keys[1], at + 1)
-      claimedToken = match(values[1], '^%d+')
+      claimedToken = digits(tokens[1])
       states[write[1]] = '3'
-      otherKeys[#otherKeys + 1] = keys[1]
-      otherClaims[#otherClaims + 1] = values[1]
+      otherClaims[#otherClaims + 1] = keys[1]
+      otherClaims[#otherClaims + 1] = tokens[1]
+      otherClaims[#otherClaims + 1] = counts[1]
     end
     finish(write, claimedInstance, claimedTask, claimedToken)
   end
 
   saveToken()
-  outcome = { states, ownKeys, ownClaims, otherKeys, otherClaims, isAsked, leftOwn and 1 or 0 }
-  remember(outcome)
+  outcome = remember({ now, table.concat(states), ownClaims, otherClaims, isAsked })
   wake()
 end
 
-local records, payloads, claims = describe(outcome[4])
-return { digits(now), outcome[1], outcome[6] and dueInstances() or {}, outcome[3], outcome[4], outcome[5], records, payloads, claims, outcome[7] }
+local done = cmsgpack.unpack(outcome)
+local keys = {}
+for index = 1, #done[4], 3 do keys[#keys + 1] = done[4][index] end
+return { outcome, cmsgpack.pack({ now, done[5] and dueInstances() or {}, describe(keys) }) }
 `,
 }

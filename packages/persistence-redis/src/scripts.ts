@@ -4,13 +4,15 @@ import { type SourceName, sources } from './script-sources.ts'
 /** An operation on the server. */
 export type ScriptName = Exclude<
   SourceName,
-  'prelude' | 'queue' | 'dispatch' | 'results' | 'events' | 'removal'
+  'prelude' | 'queue' | 'dispatch' | 'results' | 'events' | 'removal' | 'late'
 >
 
 /** What a script is made of, and how the server is to treat it. */
 interface ScriptPlan {
   /** Shared parts, in order. */
   readonly parts: readonly SourceName[]
+  /** Shared parts that are made only where `later` is called, which gives what the last one returns. */
+  readonly later?: readonly SourceName[]
   /** `no-writes`: only reads; `allow-oom`: runs even when the server's memory is full. */
   readonly flags?: 'no-writes' | 'allow-oom'
 }
@@ -21,6 +23,7 @@ const plans: Readonly<Record<ScriptName, ScriptPlan>> = {
   'change-claim': { parts: ['prelude', 'queue'], flags: 'allow-oom' },
   'claim-available': { parts: dispatch },
   'claim-task': { parts: dispatch },
+  commit: { parts: [], later: [...dispatch, 'late'] },
   ended: { parts: ['prelude'], flags: 'no-writes' },
   'find-available': { parts: dispatch, flags: 'allow-oom' },
   list: { parts: ['prelude'], flags: 'no-writes' },
@@ -50,10 +53,14 @@ export interface Script {
 }
 
 function compose(name: ScriptName): Script {
-  const { parts, flags } = plans[name]
+  const { parts, later, flags } = plans[name]
   // Without `allow-oom` a server whose memory is full refuses the whole script before it begins.
   const header = flags === undefined ? '#!lua' : `#!lua flags=${flags}`
-  const source = [header, ...parts.map((part) => sources[part]), sources[name]].join('\n')
+  const lines = [header]
+  if (later !== undefined) {
+    lines.push('local function later()', ...later.map((part) => sources[part]), 'end')
+  }
+  const source = [...lines, ...parts.map((part) => sources[part]), sources[name]].join('\n')
   const sha = createHash('sha1').update(source).digest('hex')
   return { name, source, sha, writes: flags !== 'no-writes' }
 }

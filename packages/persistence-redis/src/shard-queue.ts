@@ -1,63 +1,147 @@
-import { CallQueue } from '@sayiir/persistence-core/adapter'
 import { timedOut } from './errors.ts'
 import type { Layout, Shard } from './layout.ts'
 
 /** Calls that travel together at most. */
 const MAX_CALLS = 64
 const MAX_BYTES: number = 1024 * 1024
-/** Groups of a shard on their way at a time: while the server works on one, the next is read here. */
+/** Groups of a shard on their way at a time: while the server works on one, the next is made here. */
 const MAX_IN_FLIGHT = 2
+/** Calls that are not worth dividing among the groups on their way. */
+const SMALL_GROUP = 4
 
-interface Waiting<Call> {
-  readonly call: Call
-  readonly since: number
+/** What a queue does with its calls. */
+interface Plan<Call, Reply> {
+  readonly timeoutMs: number
+  /** Bytes of a call, roughly. */
+  sizeOf(call: Call): number
+  /** Sends calls together; the replies are in their order. Rejects for all of them. */
+  send(shard: Shard, calls: readonly Call[]): Promise<readonly (Reply | Promise<Reply>)[]>
 }
-
-type Outcome<Reply> = { readonly reply: Reply } | { readonly error: unknown }
 
 /** Calls on the same shard that are in flight together share a script (rule D10). */
 export class ShardQueue<Call, Reply> {
-  readonly #queues = new Map<Shard, CallQueue<Waiting<Call>, Outcome<Reply>>>()
+  readonly #lanes: readonly Lane<Call, Reply>[]
 
-  constructor(
-    { shards }: Layout,
-    timeoutMs: number,
-    sizeOf: (call: Call) => number,
-    send: (shard: Shard, calls: readonly Call[]) => Promise<readonly Reply[]>,
-  ) {
-    for (const shard of shards) {
-      const queue = new CallQueue<Waiting<Call>, Outcome<Reply>>({
-        maxCalls: MAX_CALLS,
-        maxBytes: MAX_BYTES,
-        maxInFlight: MAX_IN_FLIGHT,
-        sizeOf: ({ call }) => sizeOf(call),
-        send: async (group) => {
-          // Behind calls that were not answered, its own time may be over before it is sent.
-          const latest = performance.now() - timeoutMs
-          const live = group.filter(({ since }) => since > latest)
-          const replies =
-            live.length === 0
-              ? []
-              : await send(
-                  shard,
-                  live.map(({ call }) => call),
-                )
-          let index = -1
-          return group.map(({ since }): Outcome<Reply> => {
-            if (since <= latest) return { error: timedOut(timeoutMs) }
-            index += 1
-            return { reply: replies[index] as Reply }
-          })
-        },
-      })
-      this.#queues.set(shard, queue)
-    }
+  constructor({ shards }: Layout, plan: Plan<Call, Reply>) {
+    this.#lanes = shards.map((shard) => new Lane(shard, plan))
   }
 
-  async call(shard: Shard, call: Call): Promise<Reply> {
-    const queue = this.#queues.get(shard) as CallQueue<Waiting<Call>, Outcome<Reply>>
-    const outcome = await queue.call({ call, since: performance.now() })
-    if ('error' in outcome) throw outcome.error
-    return outcome.reply
+  call(shard: Shard, call: Call): Promise<Reply> {
+    return (this.#lanes[shard.index] as Lane<Call, Reply>).call(call)
+  }
+}
+
+interface Waiting<Call, Reply> {
+  readonly call: Call
+  readonly since: number
+  resolve(reply: Reply | Promise<Reply>): void
+  reject(error: unknown): void
+}
+
+/**
+ * The calls on one shard. One is sent at the end of what runs in this moment, with all that was
+ * called in one go, and what comes while enough is on its way is the next group: no timer waits for
+ * company.
+ *
+ * Whoever got a reply calls again, as a rule. If all called again together, server and client would
+ * only ever work in turns. So the calls that are there are divided evenly among the groups that may
+ * be on their way, and groups whose replies came together are answered one after the other, each
+ * when the calls that followed from the one before it have been sent.
+ */
+class Lane<Call, Reply> {
+  readonly #shard: Shard
+  readonly #plan: Plan<Call, Reply>
+  #waiting: Waiting<Call, Reply>[] = []
+  /** Answers for one of the next turns of the event loop. */
+  readonly #answers: (() => void)[] = []
+  #inFlight = 0
+  /** Calls on their way, or whose answer waits for its turn. */
+  #unanswered = 0
+  #isScheduled = false
+  /** Whether somebody was answered in this turn of the event loop. */
+  #hasAnswered = false
+
+  constructor(shard: Shard, plan: Plan<Call, Reply>) {
+    this.#shard = shard
+    this.#plan = plan
+  }
+
+  call(call: Call): Promise<Reply> {
+    return new Promise<Reply>((resolve, reject) => {
+      this.#waiting.push({ call, since: performance.now(), resolve, reject })
+      this.#schedule()
+    })
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#inFlight >= MAX_IN_FLIGHT) return
+    this.#isScheduled = true
+    process.nextTick(this.#flush)
+  }
+
+  readonly #flush = (): void => {
+    this.#isScheduled = false
+    while (this.#waiting.length > 0 && this.#inFlight < MAX_IN_FLIGHT) void this.#send(this.#take())
+  }
+
+  #take(): readonly Waiting<Call, Reply>[] {
+    const { timeoutMs, sizeOf } = this.#plan
+    // Behind calls that were not answered, its own time may be over before it is sent.
+    const latest = performance.now() - timeoutMs
+    const group: Waiting<Call, Reply>[] = []
+    const share = Math.ceil((this.#unanswered + this.#waiting.length) / MAX_IN_FLIGHT)
+    const limit = Math.min(Math.max(share, SMALL_GROUP), MAX_CALLS)
+    let count = 0
+    let bytes = 0
+    for (const one of this.#waiting) {
+      if (one.since > latest) {
+        bytes += sizeOf(one.call)
+        if (group.length > 0 && (group.length === limit || bytes > MAX_BYTES)) break
+        group.push(one)
+      } else one.reject(timedOut(timeoutMs))
+      count += 1
+    }
+    this.#waiting = this.#waiting.slice(count)
+    return group
+  }
+
+  async #send(group: readonly Waiting<Call, Reply>[]): Promise<void> {
+    if (group.length === 0) return
+    this.#inFlight += 1
+    this.#unanswered += group.length
+    try {
+      const replies = await this.#plan.send(
+        this.#shard,
+        group.map(({ call }) => call),
+      )
+      this.#answer(() => {
+        this.#unanswered -= group.length
+        for (const [index, { resolve }] of group.entries()) {
+          resolve(replies[index] as Reply | Promise<Reply>)
+        }
+      })
+    } catch (error) {
+      this.#unanswered -= group.length
+      for (const { reject } of group) reject(error)
+    }
+    this.#inFlight -= 1
+    if (this.#waiting.length > 0) this.#schedule()
+  }
+
+  /** Answers now, or in the next turn of the event loop if somebody was answered in this one. */
+  #answer(answer: () => void): void {
+    if (this.#hasAnswered) {
+      this.#answers.push(answer)
+      return
+    }
+    this.#hasAnswered = true
+    setImmediate(this.#nextTurn)
+    answer()
+  }
+
+  readonly #nextTurn = (): void => {
+    this.#hasAnswered = false
+    const answer = this.#answers.shift()
+    if (answer !== undefined) this.#answer(answer)
   }
 }

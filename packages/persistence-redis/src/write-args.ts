@@ -1,4 +1,4 @@
-import type { EndedStatus, WorkerFilter } from '@sayiir/persistence-core'
+import type { EndedStatus, SnapshotHead, WorkerFilter } from '@sayiir/persistence-core'
 import {
   type ClaimRequest,
   type DispatchEntry,
@@ -7,10 +7,11 @@ import {
   isOpen,
   type StoredInstance,
 } from '@sayiir/persistence-core/adapter'
-import { ArgumentWriter } from './argument-writer.ts'
-import type { Argument } from './connection.ts'
+import type { ArgumentWriter } from './argument-writer.ts'
 import type { Shard } from './layout.ts'
-import { classOf, encodeInstance, expectedOf, placeOf, statusCharacter } from './records.ts'
+import { classOf, placeOf } from './places.ts'
+import { writeExpected, writeRecord } from './records.ts'
+import { statusCharacter } from './statuses.ts'
 
 /** Scores of ended instances are divided by status; a time is always less. */
 const STATUS_STEP = 2 ** 49
@@ -19,6 +20,11 @@ const ENDED: readonly EndedStatus[] = ['completed', 'failed', 'cancelled']
 /** The lowest score of an ended status; the first that is not one of its is `STATUS_STEP` more. */
 export function endedFrom(status: EndedStatus): number {
   return ENDED.indexOf(status) * STATUS_STEP
+}
+
+/** Where an instance that has ended stands among those that have. */
+export function endedScore({ state, updatedAt }: SnapshotHead): number {
+  return isEnded(state.status) ? endedFrom(state.status) + updatedAt : 0
 }
 
 /** What a worker serves, as scripts read it. */
@@ -32,36 +38,86 @@ export function pushFilter(
   }
 }
 
+/** Searches for work that several writes ask for, each once. */
+export class Requests {
+  readonly #numbers = new Map<string, number>()
+  readonly #requests: ClaimRequest[] = []
+  #last: ClaimRequest | null = null
+  #lastNumber = 0
+
+  get all(): readonly ClaimRequest[] {
+    return this.#requests
+  }
+
+  /** Its number, from 1. */
+  numberOf(request: ClaimRequest): number {
+    const last = this.#last
+    // As a rule all are of one worker.
+    if (last !== null && isSameRequest(last, request)) return this.#lastNumber
+    const { workerId, ttlMs, filter } = request
+    const key = JSON.stringify([workerId, ttlMs, filter.tags, filter.definitionHashes])
+    const number = this.#numbers.get(key) ?? this.#requests.push(request)
+    this.#numbers.set(key, number)
+    this.#last = request
+    this.#lastNumber = number
+    return number
+  }
+}
+
+function isSameRequest(a: ClaimRequest, b: ClaimRequest): boolean {
+  return (
+    a.workerId === b.workerId &&
+    a.ttlMs === b.ttlMs &&
+    isSameList(a.filter.tags, b.filter.tags) &&
+    isSameList(a.filter.definitionHashes, b.filter.definitionHashes)
+  )
+}
+
+function isSameList(a: readonly string[] | undefined, b: readonly string[] | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b
+  return a.length === b.length && a.every((one, index) => one === b[index])
+}
+
+/** Writes what the writes ask for. */
+export function writeRequests(
+  args: ArgumentWriter,
+  skipsOwnFailures: boolean,
+  writes: readonly InstanceWrite[],
+): Requests {
+  const requests = new Requests()
+  for (const { claimNext } of writes) if (claimNext !== null) requests.numberOf(claimNext.request)
+  args.number(requests.all.length)
+  for (const request of requests.all) {
+    args.push(request.workerId, request.ttlMs ?? '', skipsOwnFailures ? '1' : '')
+    pushFilter(args, request.filter)
+  }
+  return requests
+}
+
 /** Arguments of `scripts/write.lua` after the call's number. */
 export function writeArguments(
+  args: ArgumentWriter,
   shard: Shard,
   agingIntervalMs: number,
   skipsOwnFailures: boolean,
   writes: readonly InstanceWrite[],
-): { readonly keys: readonly string[]; readonly args: readonly Argument[] } {
+): { readonly keys: readonly string[]; readonly message: Buffer } {
   const keys = [...shard.keys]
-  const requests = new Map<string, { readonly number: number; readonly request: ClaimRequest }>()
-  const numbers = writes.map(({ claimNext }) => {
-    if (claimNext === null) return 0
-    const { workerId, ttlMs, filter } = claimNext.request
-    const key = JSON.stringify([workerId, ttlMs, filter.tags, filter.definitionHashes])
-    const known = requests.get(key)
-    if (known !== undefined) return known.number
-    const number = requests.size + 1
-    requests.set(key, { number, request: claimNext.request })
-    return number
-  })
-  const args = new ArgumentWriter()
-  args.push(agingIntervalMs, requests.size)
-  for (const { request } of requests.values()) {
-    args.push(request.workerId, request.ttlMs ?? '', skipsOwnFailures ? '1' : '')
-    pushFilter(args, request.filter)
-  }
+  args.start()
+  args.push(agingIntervalMs)
+  const requests = writeRequests(args, skipsOwnFailures, writes)
   args.push(writes.length)
-  for (const [index, write] of writes.entries()) {
-    pushWrite(args, keys, shard, write, numbers[index] ?? 0)
+  for (const write of writes) {
+    const { claimNext } = write
+    pushWrite(
+      args,
+      keys,
+      shard,
+      write,
+      claimNext === null ? 0 : requests.numberOf(claimNext.request),
+    )
   }
-  return { keys, args: [args.finish()] }
+  return { keys, message: args.finish() }
 }
 
 function pushWrite(
@@ -74,9 +130,12 @@ function pushWrite(
   const { instanceId, before, after, holds, claimNext } = write
   const { status } = after.head.state
   const hasEnded = isEnded(status)
-  args.push(instanceId, before === null ? '' : expectedOf(before), write.at, write.toleranceMs)
+  args.text(instanceId)
+  pushExpected(args, before)
+  args.push(write.at, write.toleranceMs)
   args.push(holds?.workerId ?? '', holds?.taskId ?? '', holds?.token ?? '')
-  args.push(encodeInstance(after), isOpen(after) ? '1' : '')
+  pushRecord(args, after)
+  args.text(isOpen(after) ? '1' : '')
   args.push(keys.push(shard.results(instanceId)))
   const usesEvents = write.event !== null || write.takenEvent !== null
   args.push(usesEvents || (hasEnded && before !== null) ? keys.push(shard.events(instanceId)) : 0)
@@ -87,12 +146,28 @@ function pushWrite(
   }
   pushEntryChanges(args, write)
   args.push(
-    isEnded(status) ? endedFrom(status) + after.head.updatedAt : '',
+    hasEnded ? endedScore(after.head) : '',
     pausedChange(before, after),
     signalChange(before, after),
   )
   pushPayloads(args, before, after)
   pushResults(args, write)
+}
+
+/** What must be there; '' for nothing. */
+export function pushExpected(args: ArgumentWriter, before: StoredInstance | null): void {
+  const start = args.open()
+  if (before !== null) {
+    writeExpected(args, before.entries.length, before.generation, before.version)
+  }
+  args.close(start)
+}
+
+/** The record of an instance. */
+export function pushRecord(args: ArgumentWriter, stored: StoredInstance): void {
+  const start = args.open()
+  writeRecord(args, stored)
+  args.close(start)
 }
 
 /** Of each entry that changes its place in the queue, or may be put there or taken away. */

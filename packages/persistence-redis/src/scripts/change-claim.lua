@@ -2,9 +2,9 @@
 -- ARGV 1 ring field, 2 number of the call, 3 how many; each: instance, task, worker, token ('' any),
 --      'release', 'extend' or 'renew', milliseconds
 -- Replies: of each the claim ('' not held).
-local outcome = answered()
-if outcome then return outcome end
-outcome = {}
+local known = answered()
+if known then return cmsgpack.unpack(known) end
+local outcome = {}
 for index = 1, tonumber(ARGV[3]) do
   local from = 4 + (index - 1) * 6
   local id, worker, token, kind = ARGV[from], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4]
@@ -20,11 +20,11 @@ for index = 1, tonumber(ARGV[3]) do
     if claim.place ~= '' then enqueue(key, claim.place) end
     -- A signal that waited for it can be applied now.
     call('ZADD', DUE, 'XX', 0, 's' .. id)
-  elseif claim.expires ~= '' then
+  elseif claim.expires ~= NEVER then
     local start = now
     if kind == 'extend' then start = math.max(now, tonumber(claim.expires)) end
     if not isLive(claim) and claim.place ~= '' then dequeue(key, claim.place) end
-    claim.expires = digits(math.min(start + tonumber(ARGV[from + 5]), 253402300799999))
+    claim.expires = timeText(math.min(start + tonumber(ARGV[from + 5]), 253402300799999))
     value = claimText(claim)
     call('HSET', CLAIMS, key, value)
     call('ZADD', CLAIMED, claim.expires, key)

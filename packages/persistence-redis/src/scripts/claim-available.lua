@@ -2,8 +2,9 @@
 -- ARGV 1 ring field, 2 number of the call, 3 milliseconds worth a level of priority, 4 limit,
 --      5 latest time at which anybody waits for the reply, 6 worker, 7 ttl ('' never),
 --      8 '1' to leave what the worker failed itself, 9… filter
--- Replies: time; due instances; entry keys; claims; records, inputs and newest outputs, claims (see
---      describe); whether something was left.
+-- Replies: MessagePack of when they were claimed, entry keys, tokens, deliveries, and whether
+--      something was left; MessagePack of the time, due instances, and of each key what describe
+--      gives.
 local outcome = answered()
 if not outcome then
   local limit, worker = tonumber(ARGV[4]), ARGV[6]
@@ -24,11 +25,10 @@ if not outcome then
       if not isEnough then more, batches = requeue(CHUNK), batches + 1 end
     until isEnough
   end
-  local keys, values = hold(members, worker, expiryOf(ARGV[7]))
+  local keys, tokens, counts = hold(members, worker, expiryOf(ARGV[7]))
   saveToken()
-  outcome = { keys, values, leftOwn and 1 or 0 }
-  remember(outcome)
+  outcome = remember({ now, keys, tokens, counts, leftOwn })
   wake()
 end
-local records, payloads, claims = describe(outcome[1])
-return { digits(now), dueInstances(), outcome[1], outcome[2], records, payloads, claims, outcome[3] }
+local keys = cmsgpack.unpack(outcome)[2]
+return { outcome, cmsgpack.pack({ now, dueInstances(), describe(keys) }) }

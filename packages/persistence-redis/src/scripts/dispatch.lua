@@ -8,16 +8,18 @@ local function nextToken()
     lastToken = math.max(tonumber(call('HGET', META, 'token') or '0'), (now - EPOCH) * 64)
   end
   lastToken = lastToken + 1
-  return digits(lastToken)
+  return lastToken
 end
 
 local function saveToken()
   if lastToken then call('HSET', META, 'token', digits(lastToken)) end
 end
 
+local LATEST = 253402300799999
+
 local function expiryOf(ttl)
-  if ttl == '' then return '' end
-  return digits(math.min(now + tonumber(ttl), 253402300799999))
+  if ttl == '' then return NEVER end
+  return timeText(math.min(now + tonumber(ttl), LATEST))
 end
 
 -- A filter from arguments: how many tags ('' all), tags, how many definitions ('' all), definitions.
@@ -133,47 +135,60 @@ local function finder(filter, worker, aging, wanted, skipsOwn)
   end
 end
 
--- Claims members of the queue; their entry keys, and their claims as text.
+-- Claims members of the queue; their entry keys, tokens and deliveries.
 local function hold(members, worker, expires)
-  local keys, values = {}, {}
+  local keys, tokens, counts = {}, {}, {}
   for index, member in ipairs(members) do keys[index] = sub(member, 23) end
-  if #keys == 0 then return keys, values end
+  if #keys == 0 then return keys, tokens, counts end
   local hashed, scored = {}, {}
-  local tail = '\0' .. expires .. '\0' .. digits(now) .. '\0' .. worker .. '\0'
+  local score, before, after = scoreOf(expires), expires .. NOW, '\0' .. worker .. '\0'
   for index, old in ipairs(readMany(CLAIMS, keys)) do
-    local deliveries = old and match(old, '^%d+%z(%d+)') or 0
-    local value = nextToken() .. '\0' .. digits(deliveries + 1) .. tail .. sub(members[index], 1, 22)
-    values[index] = value
+    local deliveries = (old and tonumber(match(old, '^%d+%z[^%z]*%z(%d+)$', 53)) or 0) + 1
+    local token = nextToken()
+    tokens[index] = token
+    counts[index] = deliveries
     hashed[index * 2 - 1] = keys[index]
-    hashed[index * 2] = value
-    scored[index * 2 - 1] = expires == '' and '+inf' or expires
+    hashed[index * 2] = before .. sub(members[index], 1, 22) .. digits(token) .. after .. digits(deliveries)
+    scored[index * 2 - 1] = score
     scored[index * 2] = keys[index]
   end
   callMany('ZREM', QUEUE, members)
   callMany('HSET', CLAIMS, hashed)
   callMany('ZADD', CLAIMED, scored)
-  return keys, values
+  return keys, tokens, counts
 end
 
--- What a worker needs besides: of each instance once, in the order of its first key, its record,
--- its initial input, its newest output, and the claims of its entries where it has several.
+-- What a worker needs besides, of each key four values: the instance's record, its initial input,
+-- its newest output, and the claims of its entries where it has several; the number of an earlier
+-- key in place of the record where that is of the same instance.
 local function describe(keys)
-  local ids, fields, seen = {}, {}, {}
-  for _, key in ipairs(keys) do
+  local described, seen, ids, fields = {}, {}, {}, {}
+  for index, key in ipairs(keys) do
     local id = sub(key, 1, find(key, '\0', 1, true) - 1)
     if not seen[id] then
-      seen[id] = true
+      seen[id] = index
       ids[#ids + 1] = id
       fields[#fields + 1] = id
       fields[#fields + 1] = id .. '\0l'
     end
   end
-  local records, payloads, claims = readMany(INSTANCES, ids), readMany(PAYLOADS, fields), {}
-  for index, id in ipairs(ids) do
-    local record = records[index]
-    claims[index] = record and sub(record, 1, 2) ~= '1\0' and claimsOf(id, record) or false
+  local records, payloads = readMany(INSTANCES, ids), readMany(PAYLOADS, fields)
+  local number = 0
+  for index, key in ipairs(keys) do
+    local id = sub(key, 1, find(key, '\0', 1, true) - 1)
+    local at = index * 4
+    if seen[id] == index then
+      number = number + 1
+      local record = records[number]
+      described[at - 3] = record
+      described[at - 2] = payloads[number * 2 - 1]
+      described[at - 1] = payloads[number * 2]
+      described[at] = record and sub(record, 1, 2) ~= '1\0' and claimsOf(id, record) or false
+    else
+      described[at - 3], described[at - 2], described[at - 1], described[at] = seen[id], false, false, false
+    end
   end
-  return records, payloads, claims
+  return described
 end
 
 -- Instances that somebody must take care of, a bounded number.
@@ -187,12 +202,12 @@ local function dueInstances()
       for _, value in ipairs(record and claimsOf(id, record) or {}) do
         local claim = value and claimOf(value)
         if claim and isLive(claim) then
-          liveUntil = math.max(liveUntil or 0, claim.expires == '' and math.huge or tonumber(claim.expires))
+          if not liveUntil or claim.expires > liveUntil then liveUntil = claim.expires end
         end
       end
     end
     if liveUntil then
-      call('ZADD', DUE, liveUntil == math.huge and '+inf' or digits(liveUntil), member)
+      call('ZADD', DUE, scoreOf(liveUntil), member)
     else
       ids[#ids + 1] = id
     end

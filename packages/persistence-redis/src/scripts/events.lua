@@ -1,6 +1,8 @@
 -- Events of an instance, a hash of its own: by name which numbers wait ('q', name), payloads ('p',
--- name, number), and ids that were sent ('i', name, id).
-local function pushEvent(key, name, id, payload)
+-- name, number), and ids that were sent ('i', name, id). A payload of the instance (zero byte and
+-- 'e') tells that there may be one.
+local function pushEvent(instance, key, name, id, payload)
+  call('HSET', PAYLOADS, instance .. '\0e', '')
   if payload then
     local first, last = match(call('HGET', key, 'q\0' .. name) or '1 0', '^(%d+) (%d+)$')
     last = digits(last + 1)

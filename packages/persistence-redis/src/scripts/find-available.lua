@@ -1,6 +1,6 @@
 -- Finds the best tasks of a shard, and puts expired claims back.
 -- ARGV 1 and 2 '', 3 milliseconds worth a level of priority, 4 limit, 5 worker, 6… filter
--- Replies: time; due instances; entry keys; claims; records, payloads, claims (see describe).
+-- Replies: MessagePack of the time, due instances, entry keys, and of each what describe gives; claims.
 local limit = tonumber(ARGV[4])
 local filter = readFilter(6)
 local more, batches = requeue(CHUNK), 1
@@ -17,5 +17,4 @@ repeat
   if not isEnough then more, batches = requeue(CHUNK), batches + 1 end
 until isEnough
 wake()
-local records, payloads, claims = describe(keys)
-return { digits(now), dueInstances(), keys, readMany(CLAIMS, keys), records, payloads, claims }
+return { cmsgpack.pack({ now, dueInstances(), keys, describe(keys) }), readMany(CLAIMS, keys) }

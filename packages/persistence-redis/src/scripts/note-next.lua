@@ -5,7 +5,7 @@ local results = openResults(ARGV[1], KEYS[12])
 local value = results.get(ARGV[2])
 if not value then return 0 end
 local order, commit, output = partsOf(value)
-local before, worker = match(commit, '^' .. ARGV[3] .. '(%z%d+%a)%-(%z[^%z]*%z)$')
+local before = match(commit, '^(' .. ARGV[3] .. '%z[^%z]*%z%d+%a)%-%z$')
 if not before then return 0 end
-results.set(ARGV[2], order .. '\0' .. ARGV[3] .. before .. '+' .. worker .. ARGV[4] .. output)
+results.set(ARGV[2], order .. '\0' .. before .. '+\0' .. ARGV[4] .. output)
 return 1

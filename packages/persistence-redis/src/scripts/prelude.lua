@@ -1,7 +1,7 @@
 -- What every script on a shard begins with.
 -- KEYS 1 meta (hash: token counter, paused instances, what was answered last, format)
 --      2 instances (hash: instance id -> record)      3 claims (hash: entry key -> claim)
---      4 payloads (hash: initial inputs, final outputs, newest outputs)
+--      4 payloads (hash: initial inputs, final outputs, newest outputs, which instances had events)
 --      5 ids (sorted set, all of score 0)             6 queue (sorted set, all of score 0)
 --      7 classes (hash: how many entries, and what they are)
 --      8 claimed (sorted set by expiry)               9 due (sorted set by time)
@@ -39,20 +39,38 @@ local function sinceOf(place)
   return tonumber(sub(place, 13, 22), 36)
 end
 
--- The claim of an entry: token of the last claim, deliveries, expiry ('' never), when it was
--- claimed, worker ('' given up), place in the queue ('' while the instance hands nothing out).
+-- A time with as many digits as any has, so that texts compare as times do.
+local function timeText(number)
+  return format('%015.0f', number)
+end
+
+local NOW = timeText(now)
+local NEVER, NO_PLACE = '999999999999999', string.rep(' ', 22)
+
+-- The claim of an entry: expiry and when it was claimed (15 digits each), place in the queue (22
+-- characters, spaces while the instance hands nothing out), then token of the last claim, worker
+-- ('' given up) and deliveries, with zero bytes between them.
 local function claimOf(value)
-  local token, deliveries, expires, at, worker, place =
-    match(value, '^(%d+)%z(%d+)%z(%d*)%z(%d*)%z([^%z]*)%z(.*)$')
-  return { token = token, deliveries = deliveries, expires = expires, at = at, worker = worker, place = place }
+  local token, worker, deliveries = match(value, '^(%d+)%z([^%z]*)%z(%d+)$', 53)
+  local place = sub(value, 31, 52)
+  if place == NO_PLACE then place = '' end
+  return {
+    token = token, deliveries = deliveries, expires = sub(value, 1, 15), at = sub(value, 16, 30), worker = worker, place = place,
+  }
 end
 
 local function claimText(claim)
-  return table.concat({ claim.token, claim.deliveries, claim.expires, claim.at, claim.worker, claim.place }, '\0')
+  local place = claim.place == '' and NO_PLACE or claim.place
+  return claim.expires .. claim.at .. place .. claim.token .. '\0' .. claim.worker .. '\0' .. claim.deliveries
 end
 
 local function isLive(claim)
-  return claim.worker ~= '' and (claim.expires == '' or tonumber(claim.expires) > now)
+  return claim.worker ~= '' and claim.expires > NOW
+end
+
+-- Claims are sorted by expiry.
+local function scoreOf(expires)
+  return expires == NEVER and '+inf' or expires
 end
 
 -- Calls a command with many arguments, some thousand at a time: Lua's stack has an end.
@@ -109,15 +127,16 @@ local function claimsOf(id, record)
 end
 
 -- Calls that a client sends again after a lost reply are answered as before: of each client the
--- last few numbered calls are known, with what they came to.
+-- last few numbered calls are known, with what they came to, as MessagePack.
 local function answered()
   local known = ARGV[1] ~= '' and call('HGET', META, ARGV[1])
   if not known then return nil end
   local number, from = match(known, '^(%d+)%z%d+%z()')
-  return number == ARGV[2] and cmsgpack.unpack(sub(known, from)) or nil
+  return number == ARGV[2] and sub(known, from) or nil
 end
 
 local function remember(outcome)
-  if ARGV[1] == '' then return end
-  call('HSET', META, ARGV[1], ARGV[2] .. '\0' .. digits(now) .. '\0' .. cmsgpack.pack(outcome))
+  local text = cmsgpack.pack(outcome)
+  if ARGV[1] ~= '' then call('HSET', META, ARGV[1], ARGV[2] .. '\0' .. digits(now) .. '\0' .. text) end
+  return text
 end

@@ -59,8 +59,8 @@ local function requeue(most)
   if #expired == 0 then return false end
   local members = {}
   for index, value in ipairs(readMany(CLAIMS, expired)) do
-    local place = value and claimOf(value).place or ''
-    if place ~= '' then
+    local place = value and sub(value, 31, 52) or NO_PLACE
+    if place ~= NO_PLACE then
       members[#members + 1] = '0'
       members[#members + 1] = place .. expired[index]
       tell(place, expired[index])

@@ -11,7 +11,7 @@ local function removeInstance(id, record, results, events)
   call('ZREM', ENDED, id)
   call('ZREM', DUE, 's' .. id)
   call('HDEL', INSTANCES, id)
-  call('HDEL', PAYLOADS, id, id .. '\0l', id .. '\0f')
+  call('HDEL', PAYLOADS, id, id .. '\0l', id .. '\0f', id .. '\0e')
   call('UNLINK', results)
   if events then call('UNLINK', events) end
 end

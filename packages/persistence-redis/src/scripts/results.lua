@@ -1,14 +1,14 @@
 -- Outputs and the records of last commits: a hash of the instance's own, task -> order, commit,
 -- output. The newest output is among the payloads instead (task, zero byte, the same), so that
 -- whoever claims the next task gets it in the same step, and small instances need no key of their own.
--- A commit is its token, revision, status and a sign, worker, and what was claimed with it: nothing
+-- A commit is its token, worker, revision, status and a sign, and what was claimed with it: nothing
 -- ('-'), a task of the same instance ('=') or of another one ('+'); no commit is a zero byte.
 local NEWEST_BYTES = 4096
 
 local function partsOf(value)
   local order, token, from = match(value, '^(%d*)%z(%d*)%z()')
   if token == '' then return order, '\0', sub(value, from), nil end
-  local sign, after = match(value, '^%d+%a([-=+])%z[^%z]*%z()', from)
+  local sign, after = match(value, '^[^%z]*%z%d+%a([-=+])%z()', from)
   local nextToken
   if sign == '=' then
     nextToken, after = match(value, '^[^%z]*%z(%d+)%z()', after)

@@ -5,9 +5,10 @@
 --      then requests: how many; each: worker, ttl ('' never), '1' to leave what
 --      it failed itself, filter,
 --      then writes: how many; each as read below.
--- Replies: time; of each write '0' (refused), '1', '2' (a task of its own claimed), '3' (another's);
---      due instances ('' unless a task was asked for); claims of own tasks; entry keys and claims of
---      others', and their records, payloads and claims (see describe); whether something was left.
+-- Replies: MessagePack of when it was, of each write '0' (refused), '1', '2' (a task of its own
+--      claimed) or '3' (another's), tokens and deliveries of own tasks, entry keys, tokens and
+--      deliveries of others', whether a task was asked for; MessagePack of the time, due instances
+--      (where a task was asked for), and of each other task what describe gives.
 local list = cmsgpack.unpack(ARGV[3])
 local aging = tonumber(list[1])
 local from = 2
@@ -38,7 +39,7 @@ local function finish(write, claimedInstance, claimedTask, claimedToken)
     elseif claimedInstance then
       sign, tail = '+', claimedInstance .. '\0' .. claimedTask .. '\0' .. claimedToken .. '\0'
     end
-    commitText = commitToken .. '\0' .. commitState .. sign .. '\0' .. commitWorker .. '\0' .. tail
+    commitText = commitToken .. '\0' .. commitWorker .. '\0' .. commitState .. sign .. '\0' .. tail
   elseif resultCount == 0 and removed == '0' and not forgotten then
     return
   end
@@ -83,7 +84,7 @@ local function finish(write, claimedInstance, claimedTask, claimedToken)
 end
 local outcome = answered()
 if not outcome then
-  local states, ownKeys, ownClaims, otherKeys, otherClaims = {}, {}, {}, {}, {}
+  local states, ownClaims, otherClaims = {}, {}, {}
   local unfinished, wanted, isAsked = {}, {}, false
 
   for index = 1, writes do
@@ -180,7 +181,10 @@ if not outcome then
       if expected == '' then call('ZADD', IDS, 0, id) end
       if endedScore ~= '' then
         call('ZADD', ENDED, endedScore, id)
-        if eventsKey then call('UNLINK', eventsKey) end
+        if eventsKey then
+          call('UNLINK', eventsKey)
+          call('HDEL', PAYLOADS, id .. '\0e')
+        end
       end
       if paused ~= '' then call('HINCRBY', META, 'paused', paused) end
       if signal == '1' then
@@ -214,25 +218,25 @@ if not outcome then
 
     if isRight then
       if taken ~= '' then popEvent(eventsKey, taken) end
-      if eventName ~= '' and endedScore == '' then pushEvent(eventsKey, eventName, eventId, payload) end
+      if eventName ~= '' and endedScore == '' then pushEvent(id, eventsKey, eventName, eventId, payload) end
       local claimed
       if ownIsNew then
         local key, expires = id .. '\0' .. own, expiryOf(request.ttl)
-        claimed = { token = nextToken(), deliveries = '1', expires = expires, at = digits(now), worker = request.worker, place = ownPlace }
+        claimed = { token = digits(nextToken()), deliveries = '1', expires = expires, at = NOW, worker = request.worker, place = ownPlace }
         call('HSET', CLAIMS, key, claimText(claimed))
-        call('ZADD', CLAIMED, expires == '' and '+inf' or expires, key)
+        call('ZADD', CLAIMED, scoreOf(expires), key)
       elseif request and own ~= '' then
         local key = id .. '\0' .. own
         local value = call('HGET', CLAIMS, key)
         if not value or not isLive(claimOf(value)) then
-          local _, values = hold({ ownPlace .. key }, request.worker, expiryOf(request.ttl))
-          claimed = claimOf(values[1])
+          local _, tokens, counts = hold({ ownPlace .. key }, request.worker, expiryOf(request.ttl))
+          claimed = { token = digits(tokens[1]), deliveries = counts[1] }
         end
       end
       if claimed then
         states[index] = '2'
-        ownKeys[#ownKeys + 1] = id .. '\0' .. own
-        ownClaims[#ownClaims + 1] = claimText(claimed)
+        ownClaims[#ownClaims + 1] = tonumber(claimed.token)
+        ownClaims[#ownClaims + 1] = tonumber(claimed.deliveries)
       end
       local write = {
         index, id, resultsKey, request, expected == '', own, claimed, removed, removedTasks, resultsFrom,
@@ -265,22 +269,24 @@ if not outcome then
     local member = found.next()
     if member then
       for other, one in pairs(finders) do one.isStale = other ~= request end
-      local keys, values = hold({ member }, request.worker, expiryOf(request.ttl))
+      local keys, tokens, counts = hold({ member }, request.worker, expiryOf(request.ttl))
       local at = find(keys[1], '\0', 1, true)
       claimedInstance, claimedTask = sub(keys[1], 1, at - 1), sub(keys[1], at + 1)
-      claimedToken = match(values[1], '^%d+')
+      claimedToken = digits(tokens[1])
       states[write[1]] = '3'
-      otherKeys[#otherKeys + 1] = keys[1]
-      otherClaims[#otherClaims + 1] = values[1]
+      otherClaims[#otherClaims + 1] = keys[1]
+      otherClaims[#otherClaims + 1] = tokens[1]
+      otherClaims[#otherClaims + 1] = counts[1]
     end
     finish(write, claimedInstance, claimedTask, claimedToken)
   end
 
   saveToken()
-  outcome = { states, ownKeys, ownClaims, otherKeys, otherClaims, isAsked, leftOwn and 1 or 0 }
-  remember(outcome)
+  outcome = remember({ now, table.concat(states), ownClaims, otherClaims, isAsked })
   wake()
 end
 
-local records, payloads, claims = describe(outcome[4])
-return { digits(now), outcome[1], outcome[6] and dueInstances() or {}, outcome[3], outcome[4], outcome[5], records, payloads, claims, outcome[7] }
+local done = cmsgpack.unpack(outcome)
+local keys = {}
+for index = 1, #done[4], 3 do keys[#keys + 1] = done[4][index] end
+return { outcome, cmsgpack.pack({ now, done[5] and dueInstances() or {}, describe(keys) }) }

@@ -1,0 +1,146 @@
+import { type InstanceWrite, isOpen, type StoredInstance } from '@sayiir/persistence-core/adapter'
+import type { ArgumentWriter } from './argument-writer.ts'
+import type { Shard } from './layout.ts'
+import { CLASS_LENGTH, classOf, placeOf } from './places.ts'
+import { statusCharacter } from './statuses.ts'
+import { endedScore, pushExpected, pushRecord, type Requests, writeRequests } from './write-args.ts'
+
+/** Bytes of an output that is kept beside the inputs, as in `scripts/results.lua`. */
+const NEWEST_BYTES = 4000
+
+/** A write that is a plain commit, see {@link asPlainCommit}. */
+export interface PlainCommit extends InstanceWrite {
+  readonly before: StoredInstance
+  readonly holds: Required<NonNullable<InstanceWrite['holds']>>
+  readonly commit: NonNullable<InstanceWrite['commit']>
+}
+
+/**
+ * The write, if it is what most are: the commit of the only task of an instance that is open, with
+ * one output, after which there is one task at most, or the end. Such commits are checked and
+ * written together, with a fixed number of commands for all (`scripts/commit.lua`), which takes the
+ * server a fraction of what changes one by one take it. What the records can not tell is checked
+ * there.
+ */
+export function asPlainCommit(write: InstanceWrite): PlainCommit | null {
+  const { before, after, holds, commit, entries, results, removedResults } = write
+  if (before === null || commit === null || holds?.token === undefined) return null
+  if (write.event !== null || write.takenEvent !== null) return null
+  const { taskId } = holds
+  const [result, ...others] = results
+  if (result?.taskId !== taskId || commit.taskId !== taskId || others.length > 0) return null
+  if (result.output.byteLength > NEWEST_BYTES || removedResults.length > 0) return null
+  if (before.entries.length !== 1 || before.entries[0]?.taskId !== taskId) return null
+  if (entries.moved.length > 0 || entries.released.length > 0) return null
+  if (!isOpen(before) || before.head.initialInput !== after.head.initialInput) return null
+  const [next] = after.entries
+  if (next === undefined) {
+    const { status } = after.head.state
+    // What waits for a signal is open, too, without a task.
+    if (status !== 'completed' && !(status === 'in-progress' && isOpen(after))) return null
+  } else if (
+    after.entries.length > 1 ||
+    next.taskId === '' ||
+    !isOpen(after) ||
+    entries.added.length !== 1
+  ) {
+    return null
+  }
+  return write as PlainCommit
+}
+
+/** Arguments of `scripts/commit.lua` after the call's number. */
+export function commitArguments(
+  args: ArgumentWriter,
+  shard: Shard,
+  agingIntervalMs: number,
+  skipsOwnFailures: boolean,
+  commits: readonly PlainCommit[],
+): { readonly keys: readonly string[]; readonly message: Buffer } {
+  const keys = [...shard.keys]
+  let earliest = 0
+  let latest = Number.MAX_SAFE_INTEGER
+  const classes = new Map<string, string>()
+  const places: string[] = []
+  for (const { at, toleranceMs, after } of commits) {
+    earliest = Math.max(earliest, at - toleranceMs)
+    latest = Math.min(latest, at + toleranceMs)
+    const [next] = after.entries
+    if (next === undefined) {
+      places.push('')
+      continue
+    }
+    const { definitionHash } = after.head
+    const place = placeOf(next, definitionHash)
+    places.push(place)
+    const digest = place.slice(0, CLASS_LENGTH)
+    if (!classes.has(digest)) classes.set(digest, classOf(next, definitionHash))
+  }
+  args.start()
+  args.number(earliest)
+  args.number(latest)
+  args.number(agingIntervalMs)
+  const requests = writeRequests(args, skipsOwnFailures, commits)
+  args.number(classes.size)
+  for (const [digest, text] of classes) {
+    args.text(digest)
+    args.text(text)
+  }
+  args.number(commits.length)
+  for (const [index, commit] of commits.entries()) {
+    pushCommit(args, keys, shard, commit, places[index] ?? '', requests)
+  }
+  return { keys, message: args.finish() }
+}
+
+/** What the value of the claim has after its times and its place. */
+function pushProof(args: ArgumentWriter, { token, workerId }: PlainCommit['holds']): void {
+  const start = args.open()
+  args.digits(token)
+  args.zero()
+  args.raw(workerId)
+  args.zero()
+  args.close(start)
+}
+
+function pushCommit(
+  args: ArgumentWriter,
+  keys: string[],
+  shard: Shard,
+  { instanceId, before, after, holds, results, commit, claimNext }: PlainCommit,
+  place: string,
+  requests: Requests,
+): void {
+  const { head } = after
+  const [next] = after.entries
+  const takesOwn = claimNext !== null && next !== undefined && claimNext.own === next.taskId
+  args.text(instanceId)
+  pushExpected(args, before)
+  args.text(holds.taskId)
+  pushProof(args, holds)
+  pushRecord(args, after)
+  args.text(next?.taskId ?? '')
+  args.text(place)
+  if (claimNext === null) args.text('')
+  else args.number(requests.numberOf(claimNext.request))
+  args.text(takesOwn ? '1' : '')
+  if (head.state.status === 'completed') {
+    args.number(endedScore(head))
+    args.bytes(head.state.finalOutput)
+  } else {
+    args.text('')
+    args.text('')
+  }
+  const [result] = results
+  args.number(result?.order ?? 0)
+  const state = args.open()
+  args.digits(commit.revision)
+  args.raw(statusCharacter(commit.status))
+  args.close(state)
+  args.bytes(result?.output ?? new Uint8Array(0))
+  // The newest output gives way to this one, unless this is the first.
+  const first = before.head.state
+  const isFirst = first.status === 'in-progress' && first.lastCompletedTaskId === null
+  if (takesOwn || !isFirst) args.number(keys.push(shard.results(instanceId)))
+  else args.text('')
+}
