@@ -6,6 +6,7 @@ import {
   type WriteResult,
 } from '@sayiir/persistence-core/adapter'
 import type { Client } from './client.ts'
+import { commonTask, createPlain } from './create-plain.ts'
 import { encodeStored, finalOutputOf, signalsOf } from './encode.ts'
 import { alike, flags, jsonTexts, payloads, plain, texts } from './literals.ts'
 import { classOf, json, number, slotOf } from './records.ts'
@@ -22,6 +23,17 @@ const CREATE = `SELECT now_ms, array_to_json(failed)::text FROM {s}.create_insta
 
 /** Makes new instances, all in one statement; each is made, or is there already, on its own. */
 export async function createInstances(
+  client: Client,
+  routes: Routes,
+  writes: readonly InstanceWrite[],
+): Promise<WriteResult[]> {
+  const task = commonTask(writes)
+  return task === null
+    ? createAny(client, routes, writes)
+    : createPlain(client, routes, writes, task)
+}
+
+async function createAny(
   client: Client,
   routes: Routes,
   writes: readonly InstanceWrite[],

@@ -35,7 +35,7 @@ export function flags(values: readonly boolean[], usual?: boolean): string {
 /** Payloads, in hexadecimal. Where all are null, none. */
 export function payloads(values: readonly (Uint8Array | null)[]): string {
   if (values.every((value) => value === null)) return '{}'
-  return `{${values.map((value) => (value === null ? 'NULL' : `"\\\\x${toHex(value)}"`)).join(',')}}`
+  return `{${values.map((value) => (value === null ? 'NULL' : `"\\\\x${hexOf(value)}"`)).join(',')}}`
 }
 
 /** JSON texts, which contain no control characters, between two of those. */
@@ -47,6 +47,7 @@ function escaped(value: string): string {
   return /["\\]/.test(value) ? value.replaceAll(/["\\]/g, '\\$&') : value
 }
 
-function toHex(bytes: Uint8Array): string {
+/** Bytes, in hexadecimal. */
+export function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 }

@@ -3,6 +3,47 @@ import { COUNT, COUNTED, READY } from './0003-changes.ts'
 
 /** Never edited once released: a change is a migration of its own. `{s}` is the schema. */
 export const creation: string = `
+-- Makes new instances that wait for the same task of the same definition, as those that are made
+-- together nearly always do, and no more: what create_instances can do too, at twice the price for a
+-- lone one. p_new: an array in JSON; of what is left out of it the parameters say what it is for all.
+-- The ids of those that were not made, in JSON.
+CREATE FUNCTION {s}.create_plain(p_new text, p_count integer, p_at bigint, p_head text, p_tolerance bigint,
+  p_definition text, p_task text, p_class bigint, p_priority smallint, p_due_task text,
+  OUT now_ms bigint, OUT failed text)
+LANGUAGE plpgsql ${SETTINGS} AS $$
+#variable_conflict use_column
+DECLARE
+  v_made integer;
+BEGIN
+  now_ms := {s}.now_ms();
+  WITH made AS (
+    INSERT INTO {s}.instance AS i (key, generation, created_at, updated_at, version, revision, queued_events,
+      has_events, id, definition_hash, status, initial_input, head)
+    SELECT nextval('{s}.counter'), w.generation, coalesce(w.at, p_at), coalesce(w.at, p_at), 1, 1, 0, false,
+      w.id, p_definition, 'in-progress', w.input, coalesce(w.head, p_head)
+    FROM json_to_recordset(p_new::json) AS w (id text, generation uuid, at bigint, input bytea, head text)
+    WHERE abs(coalesce(w.at, p_at) - now_ms) <= p_tolerance
+      AND NOT EXISTS (SELECT 1 FROM {s}.instance o WHERE o.id = w.id)
+    RETURNING i.key, i.id, i.created_at),
+  queued AS (
+    INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
+      priority, attempt, timer, deliveries, queue_class, queue_at)
+    SELECT m.key, 0, m.id, p_task, true, p_class, m.created_at, p_priority, 1, false, 0, p_class, m.created_at
+    FROM made m),
+  counted AS (
+    INSERT INTO {s}.instance_count AS c (shard, status, instances)
+    SELECT pg_backend_pid() & 31, 'in-progress', x.n FROM (SELECT count(*) AS n FROM made) AS x WHERE x.n > 0
+    ON CONFLICT (shard, status) DO UPDATE SET instances = c.instances + excluded.instances)
+  SELECT count(*) INTO v_made FROM made;
+  IF v_made < p_count THEN
+    SELECT json_agg(w.id)::text INTO failed FROM json_to_recordset(p_new::json) AS w (id text, generation uuid)
+    WHERE NOT EXISTS (SELECT 1 FROM {s}.instance i WHERE i.id = w.id AND i.generation = w.generation);
+  END IF;
+  IF EXISTS (SELECT 1 FROM {s}.waiter x WHERE x.armed) THEN
+    PERFORM {s}.wake(ARRAY[p_class >> 27], now_ms, CASE WHEN v_made = p_count THEN p_due_task ELSE '' END);
+  END IF;
+END $$;
+
 -- Makes new instances, with their tasks (t_), results (r_); w: which of the instances, from 1. Of
 -- some parameters one element stands for all, where all are alike. The numbers of those that were
 -- not made. p_due_task: one of the tasks as JSON, if all may run now, else empty. One that somebody else makes at the same moment fails all, to be done again: finding it

@@ -1,0 +1,99 @@
+import type { TaskWakeup } from '@sayiir/persistence-core'
+import {
+  type DispatchEntry,
+  type InstanceWrite,
+  isOpen,
+  TIMER_TASK_ID,
+  type WriteResult,
+} from '@sayiir/persistence-core/adapter'
+import type { Client } from './client.ts'
+import { encodeStored } from './encode.ts'
+import { hexOf } from './literals.ts'
+import { classOf, json, number, slotOf } from './records.ts'
+import type { Routes } from './routes.ts'
+
+const CREATE = `SELECT now_ms, failed FROM {s}.create_plain($1::text, $2::text::integer, $3::text::bigint,
+  $4::text, $5::text::bigint, $6::text, $7::text, $8::text::bigint, $9::text::smallint, $10::text)`
+
+/**
+ * The task that all of these new instances wait for, if they are alike but for id, time and input:
+ * in progress, one task that may run at once, no result yet. Else null.
+ */
+export function commonTask(writes: readonly InstanceWrite[]): DispatchEntry | null {
+  const [first] = writes
+  const entry = first?.after.entries[0]
+  if (first === undefined || entry === undefined) return null
+  const { definitionHash } = first.after.head
+  const isAlike = writes.every((write) => {
+    const { after, at, results, toleranceMs } = write
+    const [own, another] = after.entries
+    return (
+      own !== undefined &&
+      another === undefined &&
+      isOpen(after) &&
+      results.length === 0 &&
+      toleranceMs === first.toleranceMs &&
+      after.head.definitionHash === definitionHash &&
+      isPlain(own, at) &&
+      own.taskId === entry.taskId &&
+      own.priority === entry.priority &&
+      isSame(own.tags, entry.tags) &&
+      slotOf(after.head, own.taskId) === 0
+    )
+  })
+  return isAlike ? entry : null
+}
+
+/** Makes new instances that all wait for `entry`, in one statement of few parameters. */
+export async function createPlain(
+  client: Client,
+  routes: Routes,
+  writes: readonly InstanceWrite[],
+  entry: DispatchEntry,
+): Promise<WriteResult[]> {
+  const [{ after, at, toleranceMs, instanceId }] = writes as [InstanceWrite, ...InstanceWrite[]]
+  const { definitionHash } = after.head
+  const known = routes.idOf(definitionHash, entry.tags)
+  // Known as a rule: then nothing is waited for.
+  const route = typeof known === 'number' ? known : await known
+  const head = encodeStored(after)
+  const rows = writes.map((write) => {
+    const own = encodeStored(write.after)
+    const { initialInput } = write.after.head
+    return {
+      id: write.instanceId,
+      generation: write.after.generation,
+      at: write.at === at ? undefined : write.at,
+      input: initialInput === null ? undefined : `\\x${hexOf(initialInput)}`,
+      head: own === head ? undefined : own,
+    }
+  })
+  const wakeup: TaskWakeup = { instanceId, taskId: entry.taskId, definitionHash }
+  const [row = []] = await client.query(CREATE, [
+    ...[JSON.stringify(rows), String(writes.length), String(at), head, String(toleranceMs)],
+    ...[definitionHash, entry.taskId, String(classOf(route, entry)), String(entry.priority)],
+    JSON.stringify(wakeup),
+  ])
+  const now = number(row, 0)
+  const failed = new Set(json<string[]>(row, 1))
+  return writes.map((write) =>
+    failed.has(write.instanceId)
+      ? { written: false, now }
+      : { written: true, now, next: null, due: [] },
+  )
+}
+
+function isPlain(entry: DispatchEntry, at: number): boolean {
+  return (
+    entry.taskId !== TIMER_TASK_ID &&
+    !entry.timer &&
+    entry.availableSince === at &&
+    entry.attempt === 1 &&
+    entry.lastFailedWorker === null &&
+    entry.inputTaskId === null
+  )
+}
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((value, index) => value === b[index])
+}
