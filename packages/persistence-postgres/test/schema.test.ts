@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { moveTo } from '@sayiir/persistence-core'
 import { migrate, PostgresBackend } from '@sayiir/persistence-postgres'
 import postgres from 'postgres'
 import { afterAll, expect, inject, test } from 'vitest'
@@ -5,6 +7,7 @@ import { MIGRATIONS } from '../src/migrations/index.ts'
 import { atTask, END, freshSchema } from './work.ts'
 
 const { url } = inject('postgres')
+const bytes = new Uint8Array([1, 2, 3])
 const admin = postgres(url, { max: 1, onnotice: () => {} })
 afterAll(() => admin.end())
 
@@ -49,17 +52,42 @@ test('M4: without migrate, missing tables are told, and nothing is made', async 
   expect(await admin`SELECT 1 FROM pg_namespace WHERE nspname = ${schema}`).toEqual([])
 })
 
+test('every column says what it is', async () => {
+  const schema = freshSchema()
+  await migrate({ url, schema })
+  const rows = await admin`SELECT c.relname || '.' || a.attname AS name
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+    WHERE c.relnamespace = ${schema}::regnamespace AND c.relkind = 'r' AND c.relname <> 'migration'
+      AND a.attnum > 0 AND NOT a.attisdropped AND col_description(c.oid, a.attnum) IS NULL`
+  expect(rows).toEqual([])
+})
+
+test('outputs can be partitioned by age, as the README shows', async () => {
+  const schema = freshSchema()
+  await migrate({ url, schema })
+  const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
+  const shown = /```sql\n(ALTER TABLE sayiir\.result RENAME[^`]*)```/.exec(readme)?.[1]
+  if (shown === undefined) expect.fail('the README does not show it')
+  await admin.unsafe(shown.replaceAll('sayiir.', `${schema}.`))
+  await using backend = await PostgresBackend.connect({ url, schema })
+  const ids = Array.from({ length: 20 }, (_, index) => `i${index}`)
+  await Promise.all(ids.map((id) => backend.saveSnapshot(atTask(id))))
+  const claimed = await backend.claimAvailableTasks({ workerId: 'w', limit: 20, ttlMs: 10_000 })
+  await Promise.all(claimed.map(({ claim }) => backend.commitTask({ claim, outcome: END })))
+  for (const id of ids) expect(await backend.loadTaskResult(id, 'a')).toEqual(new Uint8Array([1]))
+  expect(await backend.prune({ endedBefore: Date.now() + 60_000 })).toMatchObject({ deleted: 20 })
+  expect(await admin`SELECT FROM ${admin(schema)}.result`).toHaveLength(0)
+})
+
 test('M5: the least privileges of the README are enough to run', async () => {
   const schema = freshSchema()
   const role = `${schema}_worker`
   await migrate({ url, schema })
-  await admin.unsafe(`
-    CREATE ROLE ${role} LOGIN PASSWORD 'pw';
-    GRANT USAGE ON SCHEMA ${schema} TO ${role};
-    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO ${role};
-    GRANT USAGE ON ALL SEQUENCES IN SCHEMA ${schema} TO ${role};
-    REVOKE INSERT, UPDATE, DELETE ON ${schema}.migration FROM ${role};
-  `)
+  const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
+  const shown = /```sql\n(GRANT USAGE ON SCHEMA[^`]*)```/.exec(readme)?.[1]
+  if (shown === undefined) expect.fail('the README does not show them')
+  await admin.unsafe(`CREATE ROLE ${role} LOGIN PASSWORD 'pw'`)
+  await admin.unsafe(shown.replaceAll('sayiir', schema).replaceAll('worker', role))
   const asWorker = new URL(url)
   asWorker.username = role
   asWorker.password = 'pw'
@@ -73,6 +101,39 @@ test('M5: the least privileges of the README are enough to run', async () => {
   await backend.commitTask({ claim: claimed!.claim, outcome: END })
   expect(await backend.waitForWakeup({ timeoutMs: 50 })).toBeNull()
   await backend.checkHealth()
+  const fork = {
+    kind: 'at-fork',
+    forkId: 'f',
+    pendingTasks: [{ taskId: 'x' }, { taskId: 'y', tags: ['new'] }],
+    join: { taskId: 'j' },
+    completedBranches: new Map(),
+    wakeAt: null,
+  } as const
+  await backend.saveSnapshot(moveTo(atTask('forked'), fork))
+  for (const { claim } of await backend.claimAvailableTasks({
+    ...{ workerId: 'w', limit: 5, ttlMs: 10_000 },
+  })) {
+    await backend.renewTaskClaim(claim, 10_000)
+    const outcome = { kind: 'completed', output: bytes, next: { branch: null } } as const
+    await backend.commitTask({ claim, outcome, claimNext: { ttlMs: 10_000 } })
+  }
+  await backend.sendEvent('forked', 'e', bytes, { eventId: '1' })
+  expect(await backend.consumeEvent('forked', 'e')).toEqual(bytes)
+  await backend.storeSignal('forked', 'cancel')
+  expect(await backend.checkAndCancel('forked')).toBe(true)
+  expect((await backend.loadSnapshot('forked')).state.completedTasks.size).toBe(2)
+  expect(await Array.fromAsync(backend.listSnapshots())).toHaveLength(2)
+  await backend.deleteSnapshot('forked')
   expect((await backend.stats()).byStatus.completed).toBe(1)
+  // No more than that: neither the tables nor the versions can be changed.
+  const worker = postgres(asWorker.href, { max: 1, onnotice: () => {} })
+  for (const statement of [
+    `ALTER TABLE ${schema}.task ADD COLUMN x integer`,
+    `CREATE TABLE ${schema}.x ()`,
+    `DELETE FROM ${schema}.migration`,
+  ]) {
+    await expect(worker.unsafe(statement)).rejects.toMatchObject({ code: '42501' })
+  }
+  await worker.end()
   expect(await backend.prune({ endedBefore: Date.now() + 60_000 })).toMatchObject({ deleted: 1 })
 })

@@ -5,6 +5,7 @@ import { maintenance } from './0004-maintenance.ts'
 import { creation } from './0005-creation.ts'
 import { commits } from './0006-commits.ts'
 import { wakeup } from './0007-wakeup.ts'
+import { comments } from './0008-comments.ts'
 
 /** A step of the schema. */
 export interface Migration {
@@ -22,4 +23,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0005-creation', sql: creation },
   { name: '0006-commits', sql: commits },
   { name: '0007-wakeup', sql: wakeup },
+  { name: '0008-comments', sql: comments },
 ]
