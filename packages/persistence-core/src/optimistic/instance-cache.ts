@@ -14,10 +14,7 @@ const BASE_BYTES = 2048
  * whether it was right.
  */
 export class InstanceCache {
-  readonly #instances = new Map<
-    string,
-    { readonly stored: StoredInstance; readonly bytes: number }
-  >()
+  readonly #instances = new Map<string, Kept>()
   #bytes = 0
 
   get(instanceId: string): StoredInstance | null {
@@ -49,7 +46,17 @@ export class InstanceCache {
     if (known === undefined) return
     this.#instances.delete(instanceId)
     this.#bytes -= known.bytes
+    known.stored = null
   }
+}
+
+/**
+ * Emptied when it is forgotten: a map that entries come to and go from leaves tables behind, each
+ * with what was in it, which an engine that collects its garbage by generations keeps for long.
+ */
+interface Kept {
+  stored: StoredInstance | null
+  readonly bytes: number
 }
 
 function sizeOf({ head, entries }: StoredInstance): number {

@@ -1,15 +1,23 @@
 /** Lets work on the same key run one after the other, in the order in which it came. */
 export class Turns {
-  readonly #last = new Map<string, Promise<unknown>>()
+  readonly #last = new Map<string, Turn>()
 
   async run<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#last.get(key)
-    const running = before === undefined ? work() : before.then(work, work)
-    this.#last.set(key, running)
+    const before = this.#last.get(key)?.running ?? null
+    const running = before === null ? work() : before.then(work, work)
+    const turn: Turn = { running }
+    this.#last.set(key, turn)
     try {
       return await running
     } finally {
-      if (this.#last.get(key) === running) this.#last.delete(key)
+      if (this.#last.get(key) === turn) this.#last.delete(key)
+      // What the map leaves behind of it (see InstanceCache) must not keep what the work came to.
+      turn.running = null
     }
   }
+}
+
+interface Turn {
+  /** Null once it is over. */
+  running: Promise<unknown> | null
 }
