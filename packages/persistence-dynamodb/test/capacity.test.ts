@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import type { ClaimedTask, Next, PersistentBackend, TaskOutcome } from '@sayiir/persistence-core'
 import { expect, test } from 'vitest'
 import { openMetered } from './costs.ts'
@@ -24,42 +25,67 @@ async function claimOne(backend: PersistentBackend): Promise<ClaimedTask> {
 
 const toTask = (taskId: string): Next => ({ position: { kind: 'at-task', taskId } })
 
-/** What the README says, in write units, by the bytes of an output. */
-const WRITES = {
-  200: { save: 3, claim: 3, renew: 1, commit: 3, laterCommit: 4, step: 2, end: 5 },
-  [KB]: { save: 3, claim: 3, renew: 1, commit: 4, laterCommit: 6, step: 4, end: 7 },
-} as const
+/** What the README's table says, in write units: rows by name, with outputs of 200 bytes and of 1 KB. */
+async function documented(): Promise<Map<string, readonly [number, number]>> {
+  const text = await readFile(new URL('../README.md', import.meta.url), 'utf8')
+  const rows = text.matchAll(/^\| (?:\*\*)?([^|*]+?)(?:\*\*)? \| \**(\d+)\** \| \**(\d+)\** \|$/gm)
+  return new Map(
+    [...rows].map(([, name = '', small, large]) => [name, [Number(small), Number(large)]]),
+  )
+}
 
 test.each([200, KB] as const)('write units with outputs of %i bytes', async (size) => {
   const { backend, measure } = await openMetered()
   await backend.saveSnapshot(atTask('warm', 'a', output(200)))
   await backend.deleteSnapshot('warm')
-  const writes = async (work: () => Promise<unknown>): Promise<number> =>
-    (await measure(work)).write
-  const expected = WRITES[size]
-  expect(await writes(() => backend.saveSnapshot(atTask('i', 'a', output(200))))).toBe(
-    expected.save,
+  const measured = new Map<string, number>()
+  const writes = async (name: string, work: () => Promise<unknown>): Promise<void> => {
+    const { write } = await measure(work)
+    expect(measured.get(name) ?? write, name).toBe(write)
+    measured.set(name, write)
+  }
+  await writes('`saveSnapshot` of a new instance', () =>
+    backend.saveSnapshot(atTask('i', 'a', output(200))),
   )
   let work = await claimOne(backend)
   await backend.releaseTaskClaim(work.claim)
-  expect(await writes(async () => (work = await claimOne(backend)))).toBe(expected.claim)
-  expect(await writes(() => backend.renewTaskClaim(work.claim, LONG_MS))).toBe(expected.renew)
+  await writes('claim of a first task', async () => (work = await claimOne(backend)))
+  await writes('heartbeat on a first task', () => backend.renewTaskClaim(work.claim, LONG_MS))
   const commit = (next: Next) =>
     backend.commitTask({ claim: work.claim, outcome: completed(size, next) })
-  expect(await writes(() => commit(toTask('b')))).toBe(expected.commit)
-  work = await claimOne(backend)
-  expect(await writes(() => commit(toTask('c')))).toBe(expected.laterCommit)
+  await writes('commit of a first task, without `claimNext`', () => commit(toTask('b')))
+  await writes('claim of a later task', async () => (work = await claimOne(backend)))
+  await writes('heartbeat on a later task', () => backend.renewTaskClaim(work.claim, LONG_MS))
+  await writes('commit of a later task, without `claimNext`', () => commit(toTask('c')))
   work = await claimOne(backend)
   const claimNext = { ttlMs: LONG_MS }
   for (let step = 0; step < 5; step += 1) {
     const outcome = completed(size, toTask(`t${step}`))
-    const units = await writes(async () => {
+    await writes('a step: a commit with `claimNext`', async () => {
       const { next } = await backend.commitTask({ claim: work.claim, outcome, claimNext })
       work = next ?? expect.fail()
     })
-    expect(units).toBe(expected.step)
   }
-  expect(await writes(() => commit({ finalOutput: output(size) }))).toBe(expected.end)
+  await writes('the last commit', () => commit({ finalOutput: output(size) }))
+  const table = await documented()
+  const column = size === 200 ? 0 : 1
+  for (const [name, units] of measured)
+    expect([name, table.get(name)?.[column]]).toEqual([name, units])
+})
+
+test('the prices in the README follow from its table', async () => {
+  const table = await documented()
+  const text = await readFile(new URL('../README.md', import.meta.url), 'utf8')
+  const price = (units: number): string => (units * 0.625).toFixed(2)
+  const of = (name: string, column: 0 | 1): number => table.get(name)?.[column] ?? Number.NaN
+  for (const column of [0, 1] as const) {
+    const step = of('a step: a commit with `claimNext`', column)
+    const apart =
+      of('claim of a later task', column) +
+      of('commit of a later task, without `claimNext`', column)
+    expect(text).toContain(`${price(step)} USD`)
+    expect(text).toContain(`${price(apart)} USD`)
+  }
 })
 
 test('S6 a late step costs what an early one does', { timeout: 120_000 }, async () => {

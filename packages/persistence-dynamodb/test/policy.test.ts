@@ -35,7 +35,15 @@ async function exercise(backend: PersistentBackend): Promise<void> {
     output: bytes(2000),
     next: { finalOutput: bytes(9) },
   } as const
-  const claimAll = () => backend.claimAvailableTasks({ workerId: 'w', limit: 100, ttlMs: LONG_MS })
+  const definitionHashes = ['definition', 'd']
+  const claimAll = () =>
+    backend.claimAvailableTasks({ workerId: 'w', limit: 100, ttlMs: LONG_MS, definitionHashes })
+  // So many at once that they can't but travel together.
+  await Promise.all(
+    Array.from({ length: 200 }, (_, index) =>
+      backend.saveSnapshot({ ...atTask(`burst${index}`), definitionHash: 'burst' }),
+    ),
+  )
   const ids = Array.from({ length: 40 }, (_, index) => `i${index}`)
   await Promise.all(ids.map((id) => backend.saveSnapshot(atTask(id))))
   await backend.findAvailableTasks({ workerId: 'w', limit: 1 })

@@ -3,6 +3,7 @@ import {
   DeleteTableCommand,
   DescribeTableCommand,
   DescribeTimeToLiveCommand,
+  QueryCommand,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb'
 import {
@@ -12,6 +13,8 @@ import {
   terraformResource,
 } from '@sayiir/persistence-dynamodb'
 import { describe, expect, inject, onTestFinished, test } from 'vitest'
+import { Keys } from '../src/keys.ts'
+import { classOf } from '../src/task-class.ts'
 import { atTask, namespace, open } from './namespace.ts'
 import { client, place } from './process.ts'
 
@@ -181,5 +184,57 @@ describe('setting up', () => {
     expect(listed).toEqual(ids.toSorted())
     const claimed = await last.claimAvailableTasks({ workerId: 'w', limit: 100, ttlMs: 60_000 })
     expect(claimed.map(({ task }) => task.instanceId).toSorted()).toEqual(ids.toSorted())
+  })
+
+  test('no partition takes all writes: instances are spread over the shards of every index', async () => {
+    const keyPrefix = namespace()
+    const keys = new Keys(keyPrefix)
+    const shards = 4
+    const backend = await open({ keyPrefix, shards })
+    const admin = client(inject('dynamodb').url)
+    onTestFinished(() => admin.destroy())
+    const countIn = async (index: string, partitions: readonly string[]): Promise<number[]> =>
+      Promise.all(
+        partitions.map(async (partition) => {
+          const { Count = 0 } = await admin.send(
+            new QueryCommand({
+              TableName: 'sayiir',
+              IndexName: index,
+              KeyConditionExpression: '#p = :p',
+              ExpressionAttributeNames: {
+                '#p': { ready: 'rp', due: 'dp', list: 'lp' }[index] ?? '',
+              },
+              ExpressionAttributeValues: { ':p': { S: partition } },
+              Select: 'COUNT',
+            }),
+          )
+          return Count
+        }),
+      )
+    const each = (of: (shard: number) => string) => Array.from({ length: shards }, (_, n) => of(n))
+    const ids = Array.from({ length: 100 }, (_, index) => `order-${index}`)
+    await Promise.all(ids.map((id) => backend.saveSnapshot(atTask(id))))
+    const { id: classId } = classOf('definition', { tags: [], priority: 3 })
+    const counts = [
+      await countIn(
+        'ready',
+        each((shard) => keys.ready(shard, classId)),
+      ),
+      await countIn(
+        'list',
+        each((shard) => keys.list(shard)),
+      ),
+    ]
+    await backend.claimAvailableTasks({ workerId: 'w', limit: 100, ttlMs: 60_000 })
+    counts.push(
+      await countIn(
+        'due',
+        each((shard) => keys.due(shard)),
+      ),
+    )
+    for (const spread of counts) {
+      expect(spread.reduce((sum, count) => sum + count, 0)).toBe(100)
+      for (const count of spread) expect(count).toBeGreaterThan(10)
+    }
   })
 })
