@@ -5,7 +5,6 @@ import {
   isEnded,
   isOpen,
   later,
-  type StoredInstance,
   type WriteResult,
 } from '@sayiir/persistence-core/adapter'
 import type { Client, Row } from './client.ts'
@@ -397,12 +396,9 @@ function toResults(
 }
 
 /** A claimed task; `first` is the column of its instance's id, which the others follow. */
-export function toClaimedEntry(
-  row: Row,
-  first: number,
-  stored: StoredInstance = toInstance(row, text(row, first), first + 2, first + 4),
-): ClaimedEntry | null {
-  const { instanceId } = stored.head
+function toClaimedEntry(row: Row, first: number): ClaimedEntry | null {
+  const instanceId = text(row, first)
+  const stored = toInstance(row, instanceId, first + 2, first + 4)
   const taskId = text(row, first + 1)
   const entry = stored.entries.find((one) => one.taskId === taskId)
   if (entry?.claim == null) return null

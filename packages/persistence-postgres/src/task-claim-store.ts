@@ -118,6 +118,7 @@ export class ClaimStore {
 
   /** Those that ask for the same, together: they get the best in the order in which they came. */
   async #claimAvailable(requests: readonly ClaimRequest[]): Promise<Dispatched<ClaimedEntry>[]> {
+    if (requests.length === 1) return this.#claimTogether(requests)
     const replies: Dispatched<ClaimedEntry>[] = []
     const groups = Map.groupBy(requests.keys(), (index) => groupOf(requests[index]))
     await Promise.all(

@@ -17,6 +17,15 @@ export const isDue = (
 ): string => `(EXISTS (SELECT 1 FROM {s}.task t WHERE t.queue_class = 0 AND t.queue_at <= ${now})
     OR EXISTS (SELECT 1 FROM {s}.task t WHERE t.queue_class = 1 AND t.queue_at <= ${now}))`
 
+/** The first class of the queue that has tasks, when the first of them is due, and the next class, if there is one. */
+const FIRST_CLASSES = `
+    SELECT t.queue_class, t.queue_at INTO v_class, v_at FROM {s}.task t WHERE t.queue_class > 2
+    ORDER BY t.queue_class, t.queue_at LIMIT 1;
+    IF v_class IS NOT NULL THEN
+      SELECT t.queue_class INTO v_next FROM {s}.task t WHERE t.queue_class > v_class
+      ORDER BY t.queue_class, t.queue_at LIMIT 1;
+    END IF;`
+
 /** What a claim makes of a task t. */
 const CLAIMED = `queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
           queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'),
@@ -142,14 +151,9 @@ DECLARE
 BEGIN
   IF p_filter = '' THEN
     -- As a rule there is one class, and no claim has expired: that is seen at once.
-    SELECT o.queue_at, a.queue_class, a.queue_at, b.queue_class INTO v_over, v_class, v_at, v_next
-    FROM (SELECT 1) AS one
-    LEFT JOIN LATERAL (SELECT t.queue_at FROM {s}.task t WHERE t.queue_class = 2
-      ORDER BY t.queue_class, t.queue_at LIMIT 1) AS o ON true
-    LEFT JOIN LATERAL (SELECT t.queue_class, t.queue_at FROM {s}.task t WHERE t.queue_class > 2
-      ORDER BY t.queue_class, t.queue_at LIMIT 1) AS a ON true
-    LEFT JOIN LATERAL (SELECT t.queue_class FROM {s}.task t WHERE t.queue_class > a.queue_class
-      ORDER BY t.queue_class, t.queue_at LIMIT 1) AS b ON true;
+    SELECT t.queue_at INTO v_over FROM {s}.task t WHERE t.queue_class = 2
+    ORDER BY t.queue_class, t.queue_at LIMIT 1;
+${FIRST_CLASSES}
     IF v_next IS NULL AND (v_over IS NULL OR v_over > p_now) THEN
       IF v_at <= p_now THEN
         RETURN QUERY
@@ -233,7 +237,8 @@ BEGIN
   END LOOP;
 END $$;
 
--- The best tasks, claimed for p_ttl milliseconds, -1 for ever.
+-- The best tasks, claimed for p_ttl milliseconds, -1 for ever. One is claimed in simpler statements
+-- than several.
 CREATE FUNCTION {s}.claim_available(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer,
   p_filter text, p_aging bigint)
 RETURNS TABLE (now_ms bigint, due text[], token bigint, deliveries integer, instance_id text, task_id text,
@@ -242,15 +247,50 @@ RETURNS TABLE (now_ms bigint, due text[], token bigint, deliveries integer, inst
 LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
-  v_now bigint := {s}.now_ms();
+  p_now bigint := {s}.now_ms();
+  v_expiry bigint := CASE WHEN p_ttl < 0 THEN NULL ELSE least(p_now + p_ttl, 253402300799999) END;
+  v_special bigint;
+  v_over bigint;
+  v_class bigint;
+  v_at bigint;
+  v_next bigint;
+  v_key bigint;
+  v_slot integer;
+  v_input text;
 BEGIN
-  now_ms := v_now;
-  IF ${isDue('v_now')} THEN due := {s}.due_instances(v_now); END IF;
+  now_ms := p_now;
+  SELECT t.queue_class, t.queue_at INTO v_special, v_over FROM {s}.task t WHERE t.queue_class <= 2
+  ORDER BY t.queue_class, t.queue_at LIMIT 1;
+  IF v_special < 2 THEN due := {s}.due_instances(p_now); END IF;
   RETURN NEXT;
+  IF p_limit = 1 AND p_filter = '' AND coalesce(v_special = 2 AND v_over > p_now, true) THEN
+    ${FIRST_CLASSES}
+    IF v_at > p_now AND v_next IS NULL OR v_class IS NULL THEN RETURN; END IF;
+    IF v_next IS NULL THEN
+      UPDATE {s}.task t SET ${CLAIMED}
+      WHERE t.ctid = (SELECT t.ctid FROM {s}.task t WHERE t.queue_class = v_class AND t.queue_at <= p_now
+        ORDER BY t.queue_at, t.instance_key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED)
+      RETURNING t.instance_key, t.slot, t.input_task_id, t.token, t.deliveries, t.instance_id, t.task_id,
+        json_build_array(${ENTRY})::text
+      INTO v_key, v_slot, v_input, token, deliveries, instance_id, task_id, entries;
+      IF NOT FOUND THEN RETURN; END IF;
+      now_ms := NULL;
+      due := NULL;
+      IF v_slot > 0 THEN entries := {s}.entries(v_key); END IF;
+      IF v_input IS NOT NULL THEN
+        SELECT encode(r.output, 'hex') INTO input FROM {s}.result r
+        WHERE r.instance_key = v_key AND r.task_id = v_input;
+      END IF;
+      SELECT ${INSTANCE} INTO numbers, definition_hash, signals, head, initial_input, final_output
+      FROM {s}.instance i WHERE i.id = instance_id AND i.key = v_key;
+      RETURN NEXT;
+      RETURN;
+    END IF;
+  END IF;
   RETURN QUERY
     SELECT NULL::bigint, NULL::text[], f.token, f.deliveries, f.instance_id, f.task_id, f.entries, f.input,
       f.numbers, f.definition_hash, f.signals, f.head, f.initial_input, f.final_output
-    FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, v_now) AS f;
+    FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, p_now) AS f;
 END $$;
 
 -- The best tasks, as they are.
