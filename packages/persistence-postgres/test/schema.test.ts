@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { moveTo } from '@sayiir/persistence-core'
 import { migrate, PostgresBackend } from '@sayiir/persistence-postgres'
@@ -27,6 +28,29 @@ test('M4: twenty that set an empty database up at once, set it up once', async (
     { count: MIGRATIONS.length },
   ])
 })
+
+test.each(MIGRATIONS.slice(1).map((_, index) => index + 1))(
+  'M4: tables of version %i are brought up to date',
+  async (version) => {
+    const schema = freshSchema()
+    await admin.unsafe(`CREATE SCHEMA ${schema};
+    CREATE TABLE ${schema}.migration (version integer PRIMARY KEY, name text NOT NULL,
+      checksum text NOT NULL, applied_at timestamptz NOT NULL)`)
+    for (const [index, { name, sql }] of MIGRATIONS.slice(0, version).entries()) {
+      await admin.unsafe(sql.replaceAll('{s}', schema).replaceAll('{c}', `sayiir_${schema}`))
+      const checksum = createHash('sha256').update(sql).digest('hex')
+      await admin`INSERT INTO ${admin(schema)}.migration VALUES (${index + 1}, ${name}, ${checksum}, now())`
+    }
+    await expect(PostgresBackend.connect({ url, schema, migrate: false })).rejects.toMatchObject({
+      code: 'SCHEMA',
+    })
+    await using backend = await PostgresBackend.connect({ url, schema })
+    await backend.saveSnapshot(atTask('i'))
+    const [claimed] = await backend.claimAvailableTasks({ workerId: 'w', limit: 1, ttlMs: 10_000 })
+    await backend.commitTask({ claim: claimed!.claim, outcome: END })
+    expect((await backend.stats()).byStatus.completed).toBe(1)
+  },
+)
 
 test('M4: a newer schema is refused and stays as it is', async () => {
   const schema = freshSchema()
