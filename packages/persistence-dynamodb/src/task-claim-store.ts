@@ -37,7 +37,7 @@ export class DynamoDBTaskClaimStore
   constructor(instances: InstanceStore, finder: WorkFinder, nudge: DueNudge) {
     this.#instances = instances
     this.#finder = finder
-    this.#pool = new WorkPool(finder, nudge)
+    this.#pool = new WorkPool(finder, nudge, (work) => instances.later(work))
   }
 
   claimTask(params: ClaimTaskParams): ReturnType<OptimisticStore['claimTask']> {

@@ -80,8 +80,8 @@ export class Wire implements Transport {
         const credentials = await this.#client.config.credentials()
         const { status, text } = await this.#post(target, operation, body, credentials, until)
         const $metadata = { httpStatusCode: status, attempts }
-        if (status === 200) return { ...fromWire(text), $metadata } as unknown as O
-        throw errorOf(text, $metadata)
+        if (status !== 200) throw errorOf(text, $metadata)
+        return { ...replyOf(text, $metadata), $metadata } as unknown as O
       } catch (error) {
         if (attempts === MAX_ATTEMPTS || !isPassing(error)) throw error
         const pause = Math.random() * PAUSE_MS * 2 ** attempts
@@ -149,6 +149,8 @@ function targetOf(sent: SentRequest, maxSockets: number): Target | null {
   )
   const [, region, service] = scope ?? []
   if (region === undefined || service === undefined || host === undefined) return null
+  // How any other is written in what is signed depends on the service.
+  if (path !== '/') return null
   const options = { keepAlive: true, maxSockets }
   const isPlain = protocol === 'http:'
   return {
@@ -167,6 +169,16 @@ function targetOf(sent: SentRequest, maxSockets: number): Target | null {
 interface Metadata {
   readonly httpStatusCode: number
   readonly attempts: number
+}
+
+/** What the service answered; its text is in no message, as it may hold a user's data. */
+function replyOf(text: string, $metadata: Metadata): Record<string, unknown> {
+  try {
+    return fromWire(text)
+  } catch {
+    const error = new Error('the reply is none of the service’s')
+    throw Object.assign(error, { name: 'UnreadableReply', $fault: 'server', $metadata })
+  }
 }
 
 /** What the service refused a request with. */

@@ -53,14 +53,17 @@ export interface Turn {
 export class WorkPool {
   readonly #finder: WorkFinder
   readonly #nudge: DueNudge
+  readonly #later: (work: () => Promise<unknown>) => void
   readonly #shelves = new Map<string, Shelf>()
   /** What is being claimed, or has been, with the write that it was seen at: seen so again, it is out of date. */
   readonly #claimed = new Map<string, string>()
   #spread = 0
 
-  constructor(finder: WorkFinder, nudge: DueNudge) {
+  /** @param later Does something that nobody waits for, but who closes the backend. */
+  constructor(finder: WorkFinder, nudge: DueNudge, later: (work: () => Promise<unknown>) => void) {
     this.#finder = finder
     this.#nudge = nudge
+    this.#later = later
   }
 
   /** Begins a search for a worker. */
@@ -114,7 +117,7 @@ export class WorkPool {
     }
     const isLow = taken.length > 0 && shelf.candidates.length < shelf.low
     // Where it fails, those who then find nothing look themselves, and are told.
-    if (isLow && shelf.look === null) this.#look(shelf, request, 1).catch(() => undefined)
+    if (isLow && shelf.look === null) this.#later(() => this.#look(shelf, request, 1))
     return taken
   }
 
