@@ -51,6 +51,8 @@ export class Wakeups {
   /** What this backend is notified of, if it is for one filter. */
   #armedFor: string | null = null
   #wasArmed = false
+  /** When to say again that it waits, by the monotonic clock. */
+  #armedUntil = 0
   #news = new News()
 
   constructor(client: Client, options: CheckedOptions) {
@@ -109,7 +111,9 @@ export class Wakeups {
       // Taken before the look: what is told during it is not missed.
       news = this.#news
       const isTold = (await this.#listener?.listens()) ?? false
-      const look = await this.#looks.call({ filter: wanted, arms: isTold })
+      // It is armed until it is told, or for a while.
+      const isArmed = !isFirstLook && performance.now() < this.#armedUntil
+      const look = await this.#looks.call({ filter: wanted, arms: isTold && !isArmed })
       await takeCare(look.due)
       signal?.throwIfAborted()
       if (look.wakeup !== null) return look.wakeup
@@ -161,6 +165,7 @@ export class Wakeups {
   async #lookFor(filter: string, armed: readonly string[]): Promise<Look> {
     if (armed.length > 0) {
       this.#wasArmed = true
+      this.#armedUntil = performance.now() + ARMED_MS / 2
       this.#armedFor = armed.length === 1 ? filter : null
     }
     const [row = []] = await this.#client.query(LOOK, [
