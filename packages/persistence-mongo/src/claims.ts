@@ -1,7 +1,7 @@
 import type { ClaimedEntry, ClaimRequest } from '@sayiir/persistence-core/adapter'
 import { Binary } from 'mongodb'
 import { type Candidate, CLAIMED } from './candidates.ts'
-import type { Database, InstanceUpdate } from './database.ts'
+import type { Database, InstancesUpdate, InstanceUpdate } from './database.ts'
 import { bulkError, isPassing, toBackendError } from './errors.ts'
 import { derive, isLate, literal, nextToken, setInTime } from './expressions.ts'
 import { bytesOf } from './payloads.ts'
@@ -11,7 +11,10 @@ import { LONG_TAIL, type Tails } from './tail.ts'
 import type { Upkeep } from './upkeep.ts'
 
 /** Milliseconds by which the time of a claim may be off from the server's clock. */
-const TOLERANCE_MS = 250
+const TOLERANCE_MS = 1000
+
+/** Claims that are worth an update of their own. */
+const MIN_GROUP = 3
 
 /** A claim to be made. */
 export interface Claim {
@@ -29,7 +32,8 @@ export interface Share {
 /** What a claim has made of an instance. */
 interface Made {
   readonly claim: Claim
-  readonly doc: InstanceDoc
+  readonly before: InstanceDoc
+  doc: InstanceDoc
   readonly taskIds: readonly string[]
 }
 
@@ -58,7 +62,6 @@ export class Claims {
     claimed: (claim: Claim, entry: ClaimedEntry) => void,
   ): Promise<void> {
     const at = this.#db.clock.now()
-    const operations: InstanceUpdate[] = []
     const latest = new Map<string, InstanceDoc>()
     const made: Made[] = []
     for (const { claim, candidates } of shares) {
@@ -66,13 +69,12 @@ export class Claims {
         const before = latest.get(instanceId) ?? ones[0]?.doc
         if (before === undefined) continue
         const taskIds = ones.map(({ entry }) => entry.t)
-        const { doc, update } = claimIn(before, taskIds, claim, at)
+        const doc = claimIn(before, taskIds, claim, at)
         latest.set(instanceId, doc)
-        operations.push(update)
-        made.push({ claim, doc, taskIds })
+        made.push({ claim, before, doc, taskIds })
       }
     }
-    const landed = (await this.#send(operations)) ? made : await this.#look(made)
+    const landed = (await this.#send(made, at)) ? made : await this.#look(made)
     for (const { claim, doc, taskIds } of landed) {
       for (const taskId of taskIds) {
         const entry = doc.e.find(({ t, b }) => t === taskId && b === claim.batch)
@@ -83,9 +85,11 @@ export class Claims {
   }
 
   /** Whether all of them have landed; false: that has to be found out. */
-  async #send(operations: readonly InstanceUpdate[]): Promise<boolean> {
+  async #send(made: Made[], at: number): Promise<boolean> {
+    const { many, singles } = together(made, at)
     try {
-      return (await this.#db.raw(() => this.#db.inOrder(operations))) === operations.length
+      const matched = await this.#db.raw(() => this.#db.inOrder(singles, many))
+      return matched === made.length
     } catch (error) {
       const { writeErrors } = bulkError(error)
       if (writeErrors.length > 0 && writeErrors.every(isLate)) {
@@ -103,7 +107,7 @@ export class Claims {
     const docs = await this.docs([...new Set(made.map(({ doc }) => doc._id))])
     return made.flatMap(({ claim, doc, taskIds }) => {
       const there = docs.get(doc._id)
-      return there === undefined ? [] : [{ claim, doc: there, taskIds }]
+      return there === undefined ? [] : [{ claim, before: doc, doc: there, taskIds }]
     })
   }
 
@@ -134,36 +138,97 @@ export class Claims {
   }
 }
 
-/** A claim of tasks of an instance that is known, in the document and as an update. */
+/** What a claim of tasks makes of an instance that is known. */
 function claimIn(
   before: InstanceDoc,
   taskIds: readonly string[],
   { request: { workerId, ttlMs }, batch }: Claim,
   at: number,
-): { readonly doc: InstanceDoc; readonly update: InstanceUpdate } {
-  const { _id, g, y } = before
-  const tk = nextToken(before.tk, at)
+  tk: number = nextToken(before.tk, at),
+): InstanceDoc {
   const e = before.e.map((entry) =>
     taskIds.includes(entry.t) ? entryClaim(entry, workerId, tk, at, ttlMs, batch) : entry,
   )
-  const derived = derive(true, false, e, at)
-  const sets: Record<string, unknown> = {
-    e: literal(e),
-    q: literal(derived.q),
-    x: literal(derived.x),
-    u: derived.u,
-    tk,
-    y: y + 1,
+  return { ...before, ...derive(true, false, e, at), e, tk, y: before.y + 1 }
+}
+
+/**
+ * The updates for claims. Those that do the same to instances that have one task each and are in
+ * the same state are one: the server does it in half the time.
+ */
+function together(made: Made[], at: number) {
+  const singles: InstanceUpdate[] = []
+  const many: InstancesUpdate[] = []
+  const groups = Map.groupBy(made, ({ claim: { request }, before, taskIds }) =>
+    before.e.length === 1 && !forgets(before, taskIds)
+      ? JSON.stringify([request.workerId, request.ttlMs, before.y])
+      : '',
+  )
+  for (const [key, group] of groups) {
+    if (key === '' || group.length < MIN_GROUP) {
+      for (const one of group) singles.push(updateOne(one, at))
+      continue
+    }
+    const token = Math.max(...group.map(({ doc }) => doc.tk))
+    for (const one of group) one.doc = claimIn(one.before, one.taskIds, one.claim, at, token)
+    many.push(updateMany(group, at))
   }
-  if (before.cm.some(({ t }) => taskIds.includes(t))) {
-    // The record of a commit is forgotten with the next claim of its task.
+  return { many, singles }
+}
+
+/** Whether a commit's record goes away: it is forgotten with the next claim of its task. */
+function forgets({ cm }: InstanceDoc, taskIds: readonly string[]): boolean {
+  return cm.some(({ t }) => taskIds.includes(t))
+}
+
+function updateOne({ before, doc, taskIds }: Made, at: number): InstanceUpdate {
+  const { _id, g, y } = before
+  const sets: Record<string, unknown> = {
+    e: literal(doc.e),
+    q: literal(doc.q),
+    x: literal(doc.x),
+    u: doc.u,
+    tk: doc.tk,
+    y: doc.y,
+  }
+  if (forgets(before, taskIds)) {
     const stays = { $not: [{ $in: ['$$v.t', literal(taskIds)] }] }
     sets.cm = { $filter: { input: '$cm', as: 'v', cond: stays } }
   }
   return {
-    doc: { ...before, ...derived, e, tk, y: y + 1 },
-    update: {
-      updateOne: { filter: { _id, g, y }, update: [setInTime(sets, at, TOLERANCE_MS)] },
+    updateOne: { filter: { _id, g, y }, update: [setInTime(sets, at, TOLERANCE_MS)] },
+  }
+}
+
+/** One for instances with one task each, which differ in nothing that it writes but the names of the claims. */
+function updateMany(group: readonly Made[], at: number): InstancesUpdate {
+  const [first] = group as [Made]
+  const { e, u, tk, y } = first.doc
+  const [{ w, k, c, x }] = e as [EntryDoc]
+  const ids = group.map(({ before }) => before._id)
+  const batches = group.map(({ claim }) => claim.batch)
+  const isOne = batches.every((batch) => batch === first.claim.batch)
+  const b = isOne
+    ? literal(first.claim.batch)
+    : { $arrayElemAt: [literal(batches), { $indexOfArray: [literal(ids), '$_id'] }] }
+  const fields = { w: literal(w), k, c, x, b, d: { $add: [{ $first: '$e.d' }, 1] } }
+  const sets = {
+    e: [{ $mergeObjects: [{ $first: '$e' }, fields] }],
+    q: null,
+    x: null,
+    u,
+    tk,
+    y,
+  }
+  return {
+    updateMany: {
+      // A generation is of one instance only, so each is the one that was found, as it was found.
+      filter: {
+        _id: { $in: ids },
+        g: { $in: group.map(({ before }) => before.g) },
+        y: first.before.y,
+      },
+      update: [setInTime(sets, at, TOLERANCE_MS)],
     },
   }
 }

@@ -51,6 +51,11 @@ export interface InstanceUpdate {
 /** Milliseconds by which a reply may be older than the clock that is carried on. */
 const SET_BACK_MS = 100
 
+/** An update of several. */
+export interface InstancesUpdate {
+  readonly updateMany: { readonly filter: Filter<InstanceDoc>; readonly update: Document[] }
+}
+
 /** The collections of one backend, and its way to call the server. */
 export class Database {
   readonly db: Db
@@ -110,11 +115,16 @@ export class Database {
    *
    * @returns how many found their instance as they want it.
    */
-  async inOrder(operations: readonly InstanceUpdate[]): Promise<number> {
+  async inOrder(
+    operations: readonly InstanceUpdate[],
+    many: readonly InstancesUpdate[] = [],
+  ): Promise<number> {
     const ordered = operations.toSorted((a, b) =>
       compareIds(a.updateOne.filter._id, b.updateOne.filter._id),
     )
-    const { matchedCount } = await this.instances.bulkWrite(ordered, { ordered: false })
+    const { matchedCount } = await this.instances.bulkWrite([...many, ...ordered], {
+      ordered: false,
+    })
     return matchedCount
   }
 

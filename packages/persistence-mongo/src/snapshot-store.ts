@@ -20,16 +20,13 @@ import {
 } from './payloads.ts'
 import { type InstanceDoc, toStored } from './records.ts'
 import { MAX_READS, type MongoTaskResultStore, tooBusy } from './task-result-store.ts'
-import { planWrite, type WritePayloads } from './write-plan.ts'
+import { elapsedMs, planWrite, type WritePayloads } from './write-plan.ts'
 import type { WriteQueue, Written } from './write-queue.ts'
 
 /** Microseconds of a token for each millisecond. */
 const TOKENS_PER_MS = 1000
 /** How far a server's clock may be behind another's, or set back, for tokens to grow all the same. */
 export const CLOCK_STEP_MS: number = 3_600_000
-
-/** Milliseconds that payloads may take to be written, beside what a write may take. */
-const MAX_PACK_MS = 60_000
 
 /** Fields that reading an instance leaves out: they grow, and others need them. */
 export const LIGHT: Document = { w: 0, cm: 0, ev: 0, ek: 0, rv: 0, cv: 0, l: 0 }
@@ -113,19 +110,17 @@ export class MongoSnapshotStore {
     const packed = packedOf(write.after.generation)
     const startedAt = performance.now()
     const payloads = await this.#pack(write, packed)
-    // What took its time to write apart is not written again for that.
-    const tookMs = packed.ids.length === 0 ? 0 : performance.now() - startedAt
-    const inTime = { ...write, toleranceMs: write.toleranceMs + Math.min(tookMs, MAX_PACK_MS) }
     let written: Written | null = null
     let isKnown = false
     try {
       if (write.before === null && !this.#db.clock.isKnown) await this.#db.now()
       // A document that is inserted can not ask the server for its time.
       const isLate =
-        write.before === null && Math.abs(this.#db.clock.now() - write.at) > inTime.toleranceMs
+        write.before === null &&
+        Math.abs(this.#db.clock.now() - write.at) > write.toleranceMs + elapsedMs(startedAt)
       if (!isLate) {
         const plan = (isExact: boolean) =>
-          planWrite(inTime, id, payloads, this.#agingIntervalMs, isExact)
+          planWrite(write, id, payloads, this.#agingIntervalMs, startedAt, isExact)
         const first = plan(false)
         written = await this.#queue.write(first)
         // It may be for the token only.

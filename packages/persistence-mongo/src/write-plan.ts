@@ -34,16 +34,29 @@ export interface WritePlan {
   /** A new instance. */
   readonly insert: InstanceDoc | null
   readonly filter: Filter<InstanceDoc>
-  readonly update: readonly Document[]
+  /** The pipeline, as it is sent now. */
+  update(): Document[]
   /** The task of this instance that is claimed in the same step. */
   readonly own: string | null
   /** What is there if it lands; null: only the document tells. */
   readonly known: KnownEntries | null
 }
 
+/** Milliseconds by which waiting may prolong what a write's time may be off, at most. */
+const MAX_WAIT_MS = 60_000
+
+/**
+ * How long a write has waited: for its payloads to be written, and for those before it. Its time is
+ * still one within the call, so it need not be worked out again for that.
+ */
+export function elapsedMs(startedAt: number): number {
+  return Math.min(Math.ceil(performance.now() - startedAt), MAX_WAIT_MS)
+}
+
 /**
  * What a write comes to in documents.
  *
+ * @param startedAt When the store was asked for it, by the monotonic clock.
  * @param isExact Leaves all that claims may have changed to the server.
  */
 export function planWrite(
@@ -51,13 +64,14 @@ export function planWrite(
   id: string,
   payloads: WritePayloads,
   agingIntervalMs: number,
+  startedAt: number,
   isExact: boolean,
 ): WritePlan {
   const { instanceId, before, after, holds, claimNext } = write
   if (before === null) {
     const insert = newInstance(write, id, payloads, agingIntervalMs)
     const known = { care: insert.u, own: null }
-    return { write, id, insert, filter: { _id: instanceId }, update: [], own: null, known }
+    return { write, id, insert, filter: { _id: instanceId }, update: () => [], own: null, known }
   }
   const own = isOpen(after) ? (claimNext?.own ?? null) : null
   const entries = updateEntries(write, own, id, agingIntervalMs, isExact)
@@ -78,7 +92,11 @@ export function planWrite(
         }),
     ...entries.filter,
   }
-  const update = updateOf(write, before, id, payloads, own, entries)
+  const sets = setsOf(write, before, id, payloads, own, entries)
+  const update = () => {
+    const toleranceMs = write.toleranceMs + elapsedMs(startedAt)
+    return [setInTime(sets, write.at, toleranceMs), ...entries.stages]
+  }
   return { write, id, insert: null, filter, update, own, known: entries.known }
 }
 
@@ -127,15 +145,15 @@ function hasParts({ initialInput, finalOutput, results, event }: WritePayloads):
   )
 }
 
-/** The pipeline. Its first stage writes all of it or nothing; the others follow from what is there. */
-function updateOf(
+/** What the pipeline's first stage sets: all of it or nothing. The others follow from what is there. */
+function setsOf(
   write: InstanceWrite,
   before: StoredInstance,
   id: string,
   payloads: WritePayloads,
   own: string | null,
-  { sets: entrySets, stages }: EntryUpdate,
-): Document[] {
+  { sets: entrySets }: EntryUpdate,
+): Record<string, unknown> {
   const sets: Record<string, unknown> = {
     ...literals(changedHeadFields(before, write.after)),
     w: {
@@ -150,7 +168,7 @@ function updateOf(
   if (payloads.initialInput !== undefined) sets.i = literal(payloads.initialInput)
   if (payloads.finalOutput !== undefined) sets.f = literal(payloads.finalOutput)
   if (hasParts(payloads)) sets.pa = true
-  return [setInTime(sets, write.at, write.toleranceMs), ...stages]
+  return sets
 }
 
 /** Of the fields of a head those that may be others than before: each costs the server something. */

@@ -89,7 +89,7 @@ export class WriteQueue {
     const operations = plans.map(
       ({ insert, filter, update }): AnyBulkWriteOperation<InstanceDoc> =>
         insert === null
-          ? { updateOne: { filter, update: [...update] } }
+          ? { updateOne: { filter, update: update() } }
           : { insertOne: { document: insert } },
     )
     let landed = 0
@@ -179,12 +179,12 @@ export class WriteQueue {
     try {
       if (known !== null) {
         const { matchedCount } = await this.#db.raw(() =>
-          this.#db.instances.updateOne(filter, [...update]),
+          this.#db.instances.updateOne(filter, update()),
         )
         return matchedCount === 0 ? null : { now: this.#db.clock.now(), ...known }
       }
       const doc = await this.#db.raw(() =>
-        this.#db.instances.findOneAndUpdate(filter, [...update], {
+        this.#db.instances.findOneAndUpdate(filter, update(), {
           returnDocument: 'after',
           projection: own === null ? READ_BACK : { ...READ_BACK, e: 1 },
         }),

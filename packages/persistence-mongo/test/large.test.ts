@@ -1,6 +1,8 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { createSnapshot, type PersistentBackend } from '@sayiir/persistence-core'
+import { MongoBackend } from '@sayiir/persistence-mongo'
+import { type CommandStartedEvent, MongoClient } from 'mongodb'
 import { expect, test, vi } from 'vitest'
 import { TestCollections } from './collections.ts'
 
@@ -117,6 +119,21 @@ test('a payload of 16 MiB, everywhere where there is one', async () => {
   if (state.status !== 'completed') return expect.fail(state.status)
   for (const bytes of [initialInput, state.finalOutput, state.completedTasks.get('a')?.output])
     expect(Buffer.compare(bytes ?? new Uint8Array(0), payload)).toBe(0)
+})
+
+test('a payload is sent once, however long that takes', async () => {
+  await using t = new TestCollections()
+  const client = await new MongoClient(t.url, { monitorCommands: true }).connect()
+  const backend = await MongoBackend.fromClient(client, t.options)
+  let chunks = 0
+  client.on('commandStarted', ({ command }: CommandStartedEvent) => {
+    if (command.insert === t.parts.collectionName) chunks += command.documents.length
+  })
+  const initialInput = filled(16 * MIB, 1)
+  await backend.saveSnapshot(createSnapshot({ instanceId: 'i', definitionHash: 'd', initialInput }))
+  expect(chunks).toBe(4)
+  await backend.close()
+  await client.close()
 })
 
 test('a writer that is killed between two chunks leaves the old snapshot, and chunks that are swept', async () => {
