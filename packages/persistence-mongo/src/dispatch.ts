@@ -10,6 +10,7 @@ import {
 import { Candidates, CLAIMED } from './candidates.ts'
 import { type Claim, Claims, inputOf } from './claims.ts'
 import type { Database } from './database.ts'
+import { SHARD_KEY_NOT_FOUND, toBackendError } from './errors.ts'
 import type { ReadyQuery, ReadyQueue } from './ready-queue.ts'
 import type { InstanceDoc } from './records.ts'
 import type { Routes } from './routes.ts'
@@ -31,6 +32,8 @@ export class Dispatch {
   readonly #candidates: Candidates
   readonly #claims: Claims
   readonly #queue: CallQueue<Claim, Dispatched<ClaimedEntry>>
+  /** Whether a change must name its document: a cluster of MongoDB 6 does not look for it on its shards. */
+  #needsKey = false
 
   constructor(
     db: Database,
@@ -155,7 +158,7 @@ export class Dispatch {
       if (wanted === 0) return
       const isPlain = filter.tags === undefined && !this.#candidates.hasFailed(workerId)
       const [only] = wanting
-      if (isPlain && wanted === 1 && only?.claim.request.limit === 1) {
+      if (isPlain && !this.#needsKey && wanted === 1 && only?.claim.request.limit === 1) {
         const claimed = await this.#claimBest(only.claim, routes)
         if (claimed !== null) return void tasks.get(only.claim)?.push(claimed)
       }
@@ -184,14 +187,20 @@ export class Dispatch {
     const query: ReadyQuery = { routes, workerId, own: false }
     const isSlot = { $eq: ['$$v.t', '$q.t'] }
     const found = await this.#ready.best(query, 1, async (bound) => {
-      const doc = await this.#db.run(() =>
-        this.#db.instances.findOneAndUpdate(
-          this.#ready.filter(query, bound),
-          claimStages(isSlot, workerId, ttlMs, batch),
-          { sort: { 'q.k': 1 }, returnDocument: 'after', projection: CLAIMED },
-        ),
-      )
-      return doc === null ? [] : [doc as InstanceDoc]
+      try {
+        const doc = await this.#db.raw(() =>
+          this.#db.instances.findOneAndUpdate(
+            this.#ready.filter(query, bound),
+            claimStages(isSlot, workerId, ttlMs, batch),
+            { sort: { 'q.k': 1 }, returnDocument: 'after', projection: CLAIMED },
+          ),
+        )
+        return doc === null ? [] : [doc as InstanceDoc]
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== SHARD_KEY_NOT_FOUND) throw toBackendError(error)
+        this.#needsKey = true
+        return []
+      }
     })
     const [doc] = found
     if (doc === undefined) return null

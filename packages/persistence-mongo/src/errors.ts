@@ -45,6 +45,8 @@ const PASSING_LABELS: readonly string[] = [
   'TransientTransactionError',
 ]
 
+/** The code of a change of one document in a sharded cluster whose filter does not tell the shard. */
+export const SHARD_KEY_NOT_FOUND = 61
 /** The code of a privilege that is missing. */
 export const UNAUTHORIZED = 13
 /** The code of "there is a document of that id already". */

@@ -58,19 +58,26 @@ export function claimStages(
   ]
 }
 
-/** What the indexes hold of an instance of which one of several tasks was claimed; when it needs care. */
+/**
+ * What the indexes hold of an instance of which one of several tasks was claimed.
+ *
+ * @returns when the instance needs care: at once where that failed, since the claim has landed.
+ */
 export async function settleClaim(
   db: Database,
   { _id, g, u }: Pick<InstanceDoc, '_id' | 'g' | 'u'>,
 ): Promise<number | null> {
   if (u !== CARE_NOW) return u
-  const doc = await db.again(() =>
+  const deriving = db.again(() =>
     db.instances.findOneAndUpdate({ _id, g }, [...DERIVE], {
       returnDocument: 'after',
       projection: { u: 1 },
     }),
   )
-  return doc?.u ?? null
+  return deriving.then(
+    (doc) => doc?.u ?? null,
+    () => CARE_NOW,
+  )
 }
 
 /** Claims of single tasks. */

@@ -1,3 +1,5 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { createSnapshot } from '@sayiir/persistence-core'
 import { migrate } from '@sayiir/persistence-mongo'
 import { expect, test } from 'vitest'
@@ -12,6 +14,21 @@ test('twenty backends set up an empty database at once', async () => {
   )
   expect(await t.meta.countDocuments()).toBe(1)
 })
+
+test('twenty processes set up an empty database at once', async () => {
+  await using t = new TestCollections()
+  const starters = Array.from({ length: 20 }, () =>
+    fork(new URL('./starter.ts', import.meta.url), {
+      env: { ...process.env, SAYIIR_TEST_MONGO: t.url, SAYIIR_TEST_PREFIX: t.prefix },
+    }),
+  )
+  const exits = starters.map((starter) => once(starter, 'exit'))
+  await Promise.all(starters.map((starter) => once(starter, 'message')))
+  for (const starter of starters) starter.send('go')
+  expect((await Promise.all(exits)).map(([code]) => code)).toEqual(starters.map(() => 0))
+  expect(await t.meta.countDocuments()).toBe(1)
+  expect(await t.instances.indexes()).toHaveLength(7)
+}, 180_000)
 
 test('what a newer version set up is refused, and left as it is', async () => {
   await using t = new TestCollections()
