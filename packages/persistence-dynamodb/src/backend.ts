@@ -73,11 +73,8 @@ export class DynamoDBBackend extends OptimisticBackend {
     const clock = new ServiceClock()
     const timeoutMs = checked.requestTimeoutMs
     const sdk = new SdkTransport(client, clock, timeoutMs)
-    const wire = new Wire(sdk, client, clock, { timeoutMs, maxSockets: MAX_SOCKETS })
-    const end = (): void => {
-      wire.close()
-      client.destroy()
-    }
+    const wire = new Wire(sdk, client, clock, timeoutMs)
+    const end = (): void => client.destroy()
     try {
       return new DynamoDBBackend(await open(wire, clock, checked, end), checked)
     } catch (error) {

@@ -1,8 +1,6 @@
-import http, { type IncomingMessage } from 'node:http'
-import https from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { DynamoDBClient } from '@aws-sdk/client-dynamodb'
 import type { ServiceClock } from './clock.ts'
-import { type Credentials, Signer } from './signature.ts'
 import type { Operation, Reply, SdkTransport, SentRequest, Transport } from './transport.ts'
 import { fromWire, toWire } from './wire-json.ts'
 
@@ -23,50 +21,45 @@ const MAX_ATTEMPTS = 3
 const PAUSE_MS = 50
 const CONTENT_TYPE = 'application/x-amz-json-1.0'
 
-/** Where the SDK sent its requests, and for which scope it signed them. */
-interface Target {
-  readonly agent: http.Agent
-  readonly request: typeof http.request
-  readonly host: string
-  readonly port: string | undefined
-  readonly path: string
-  /** Of every request, to be signed. */
-  readonly headers: Readonly<Record<string, string>>
-  readonly userAgent: string
-  readonly signer: Signer
+/** What this needs of the SDK's client: the parts that sign and send. */
+export type WireClient = {
+  readonly config: Pick<DynamoDBClient['config'], 'signer' | 'requestHandler'>
 }
 
-/** What this needs of the SDK's client. */
-interface WireClient {
-  readonly config: { readonly credentials: () => Promise<Credentials> }
+/** Where the SDK sent its requests, and for which scope it signed them. */
+interface Target extends Pick<SentRequest, 'protocol' | 'hostname' | 'port' | 'path'> {
+  /** Of every request. */
+  readonly headers: Readonly<Record<string, string>>
+  readonly signingRegion: string
+  readonly signingService: string
 }
+
+/** The body of a reply, as the SDK's handler gives it in Node. */
+type ReplyBody = AsyncIterable<string> & { setEncoding(encoding: 'utf8'): void }
 
 /**
- * Sends the frequent requests without the SDK's layers, which take more of a worker's processor time
- * than all the rest: measured, a request costs 0.26 ms instead of 0.55. Credentials, region and
- * endpoint are the SDK's: its first request, which every backend sends through it, is looked at, and
+ * Sends the frequent requests without the SDK's middleware and schemas, which take half of a
+ * request's processor time: measured, 0.35 ms instead of 0.72. The SDK's own signer signs them and
+ * its own handler sends them, so credentials, region, endpoint and connections are as the client has
+ * them. Its first request, which every backend sends through all of its layers, is looked at, and
  * where that was signed in another way than this knows, all requests stay with the SDK.
  */
 export class Wire implements Transport {
   readonly #sdk: SdkTransport
   readonly #client: WireClient
   readonly #clock: ServiceClock
-  readonly #options: { readonly timeoutMs: number; readonly maxSockets: number }
+  readonly #timeoutMs: number
   #target: Target | null = null
+  #signer: ReturnType<WireClient['config']['signer']> | null = null
 
-  constructor(
-    sdk: SdkTransport,
-    client: WireClient,
-    clock: ServiceClock,
-    options: { readonly timeoutMs: number; readonly maxSockets: number },
-  ) {
+  constructor(sdk: SdkTransport, client: WireClient, clock: ServiceClock, timeoutMs: number) {
     this.#sdk = sdk
     this.#client = client
     this.#clock = clock
-    this.#options = options
+    this.#timeoutMs = timeoutMs
     sdk.onSent = (request) => {
       sdk.onSent = null
-      this.#target = targetOf(request, options.maxSockets)
+      this.#target = targetOf(request)
     }
   }
 
@@ -74,15 +67,16 @@ export class Wire implements Transport {
     const target = this.#target
     if (target === null || !FREQUENT.has(operation)) return this.#sdk.send(operation, input)
     const body = toWire(input)
-    const until = performance.now() + this.#options.timeoutMs
+    const until = performance.now() + this.#timeoutMs
+    const abortSignal = AbortSignal.timeout(this.#timeoutMs)
     for (let attempts = 1; ; attempts += 1) {
       try {
-        const credentials = await this.#client.config.credentials()
-        const { status, text } = await this.#post(target, operation, body, credentials, until)
+        const { status, text } = await this.#post(target, operation, body, abortSignal)
         const $metadata = { httpStatusCode: status, attempts }
         if (status !== 200) throw errorOf(text, $metadata)
         return { ...replyOf(text, $metadata), $metadata } as unknown as O
       } catch (error) {
+        if (abortSignal.aborted) throw timeout()
         if (attempts === MAX_ATTEMPTS || !isPassing(error)) throw error
         const pause = Math.random() * PAUSE_MS * 2 ** attempts
         if (performance.now() + pause > until) throw error
@@ -91,78 +85,56 @@ export class Wire implements Transport {
     }
   }
 
-  /** Closes connections that are not in use. */
-  close(): void {
-    this.#target?.agent.destroy()
-  }
-
-  #post(
-    { agent, request, host, port, path, headers, userAgent, signer }: Target,
+  async #post(
+    { protocol, hostname, port, path, headers, signingRegion, signingService }: Target,
     operation: Operation,
     body: string,
-    credentials: Credentials,
-    until: number,
+    abortSignal: AbortSignal,
   ): Promise<{ readonly status: number; readonly text: string }> {
-    const signed = signer.sign(
-      path,
-      { ...headers, 'x-amz-target': `DynamoDB_20120810.${operation}` },
-      body,
-      credentials,
-      this.#clock.now(),
+    const { config } = this.#client
+    this.#signer ??= config.signer()
+    const signer = await this.#signer
+    const request = {
+      ...{ method: 'POST', protocol, hostname, path, query: {}, body },
+      ...(port === undefined ? undefined : { port }),
+      headers: {
+        ...headers,
+        'content-length': String(Buffer.byteLength(body)),
+        'x-amz-target': `DynamoDB_20120810.${operation}`,
+      },
+    }
+    const signingDate = new Date(this.#clock.now())
+    const signed = await signer.sign(request, { signingDate, signingRegion, signingService })
+    const sentAt = performance.now()
+    const { response } = await config.requestHandler.handle(
+      signed as Parameters<typeof config.requestHandler.handle>[0],
+      { abortSignal },
     )
-    signed['content-length'] = String(Buffer.byteLength(body))
-    signed['user-agent'] = userAgent
-    return new Promise((resolve, reject) => {
-      const sentAt = performance.now()
-      const outgoing = request({ method: 'POST', host, port, path, agent, headers: signed })
-      const timer = setTimeout(() => outgoing.destroy(timeout()), until - sentAt)
-      const fail = (error: Error): void => {
-        clearTimeout(timer)
-        reject(error)
-      }
-      outgoing.on('error', fail)
-      outgoing.on('response', (incoming: IncomingMessage) => {
-        const receivedAt = performance.now()
-        let text = ''
-        incoming.setEncoding('utf8')
-        incoming.on('data', (part: string) => {
-          text += part
-        })
-        incoming.on('error', fail)
-        incoming.on('end', () => {
-          clearTimeout(timer)
-          this.#clock.observe(incoming.headers.date, sentAt, receivedAt)
-          resolve({ status: incoming.statusCode ?? 0, text })
-        })
-      })
-      outgoing.end(body)
-    })
+    this.#clock.observe(response.headers.date, sentAt, performance.now())
+    return { status: response.statusCode, text: await textOf(response.body) }
   }
 }
 
+async function textOf(body: ReplyBody): Promise<string> {
+  body.setEncoding('utf8')
+  let text = ''
+  for await (const part of body) text += part
+  return text
+}
+
 /** Null: signed in a way that is not known here. */
-function targetOf(sent: SentRequest, maxSockets: number): Target | null {
+function targetOf(sent: SentRequest): Target | null {
   const { protocol, hostname, port, path, headers } = sent
   const { authorization = '', host, 'user-agent': userAgent = '' } = headers
   const scope = /^AWS4-HMAC-SHA256 Credential=[^,]*\/\d{8}\/([^/,]+)\/([^/,]+)\/aws4_request,/.exec(
     authorization,
   )
-  const [, region, service] = scope ?? []
-  if (region === undefined || service === undefined || host === undefined) return null
-  // How any other is written in what is signed depends on the service.
-  if (path !== '/') return null
-  const options = { keepAlive: true, maxSockets }
-  const isPlain = protocol === 'http:'
+  const [, signingRegion, signingService] = scope ?? []
+  if (signingRegion === undefined || signingService === undefined || host === undefined) return null
   return {
-    agent: isPlain ? new http.Agent(options) : new https.Agent(options),
-    request: isPlain ? http.request : https.request,
-    // An address in brackets, as [::1], is connected to without them.
-    host: hostname.replace(/^\[|\]$/g, ''),
-    port: port === undefined ? undefined : String(port),
-    path,
-    headers: { 'content-type': CONTENT_TYPE, host },
-    userAgent,
-    signer: new Signer({ region, service }),
+    ...{ protocol, hostname, path, signingRegion, signingService },
+    ...(port === undefined ? undefined : { port }),
+    headers: { host, 'content-type': CONTENT_TYPE, 'user-agent': userAgent },
   }
 }
 
@@ -203,6 +175,7 @@ function timeout(): Error {
 /** Whether a request may go better the next time; overload is waited out elsewhere. */
 function isPassing(error: unknown): boolean {
   const { name, code, $metadata } = error as Error & { code?: string; $metadata?: Metadata }
-  if (name === 'TimeoutError') return false
-  return $metadata === undefined ? code !== undefined : $metadata.httpStatusCode >= 500
+  if ($metadata !== undefined) return $metadata.httpStatusCode >= 500
+  // The handler's name for a connection that was lost, or not made in time.
+  return code !== undefined || name === 'TimeoutError'
 }

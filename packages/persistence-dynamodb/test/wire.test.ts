@@ -1,65 +1,51 @@
-import { DynamoDBClient, GetItemCommand } from '@aws-sdk/client-dynamodb'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb'
 import { BackendError } from '@sayiir/persistence-core'
 import { DynamoDBBackend } from '@sayiir/persistence-dynamodb'
 import { startProxy } from '@sayiir/services'
 import { describe, expect, inject, onTestFinished, test } from 'vitest'
 import { ServiceClock } from '../src/clock.ts'
-import { type Credentials, Signer } from '../src/signature.ts'
-import { SdkTransport, type SentRequest } from '../src/transport.ts'
+import { SdkTransport } from '../src/transport.ts'
 import { Wire } from '../src/wire.ts'
 import { fromWire, toWire } from '../src/wire-json.ts'
 import { atTask, namespace, open } from './namespace.ts'
 import { client, place } from './process.ts'
 
-/** What the SDK sends, and the body of it. */
-async function sentBySdk(
-  credentials: Credentials,
-  region: string,
-): Promise<SentRequest & { readonly body: string }> {
-  const sdk = new DynamoDBClient({ ...place(inject('dynamodb').url), region, credentials })
-  onTestFinished(() => sdk.destroy())
-  let sent: (SentRequest & { readonly body: string }) | null = null
-  sdk.middlewareStack.add(
-    (next) => (args) => {
-      sent = args.request as SentRequest & { body: string }
-      return next(args)
-    },
-    { step: 'deserialize', priority: 'low' },
-  )
-  const key = { p: { S: 'ключ' }, s: { S: 'H' } }
-  await sdk.send(new GetItemCommand({ TableName: 'sayiir', Key: key })).catch(() => {})
-  return sent ?? expect.fail('nothing was sent')
-}
-
 describe('requests without the layers of the SDK', () => {
-  test.each([
-    ['a key', { accessKeyId: 'AKID', secretAccessKey: 'secret/+=' }, 'us-east-1'],
-    [
-      'a session',
-      { accessKeyId: 'ASIA', secretAccessKey: 'x', sessionToken: 'a token' },
-      'eu-west-3',
-    ],
-  ])('are signed as the SDK signs them, with %s', async (_, credentials, region) => {
-    const { headers, path, body } = await sentBySdk(credentials, region)
-    const { authorization, ...rest } = headers
-    const [, list = ''] = /SignedHeaders=([^,]*),/.exec(authorization ?? '') ?? []
-    const own = Object.fromEntries(
-      list
-        .split(';')
-        .filter((name) => name !== 'x-amz-date' && name !== 'x-amz-security-token')
-        .map((name) => [name, rest[name] ?? '']),
-    )
-    const time = (rest['x-amz-date'] ?? '').replace(
-      /(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/,
-      '$1-$2-$3T$4:$5:$6Z',
-    )
-    const signer = new Signer({ region, service: 'dynamodb' })
-    // Twice: the second time with the key that is kept.
+  test('are signed by the SDK’s signer, for the scope and with the credentials that it has', async () => {
+    const seen: IncomingHttpHeaders[] = []
+    const service = createServer((request, response) => {
+      seen.push(request.headers)
+      response.setHeader('content-type', 'application/x-amz-json-1.0').end('{}')
+    })
+    onTestFinished(() => void service.close())
+    await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve))
+    const { port } = service.address() as AddressInfo
+    const credentials = { accessKeyId: 'ASIA', secretAccessKey: 's/+=', sessionToken: 'a token' }
+    const endpoint = `http://127.0.0.1:${port}/below`
+    const through = new DynamoDBClient({ endpoint, region: 'eu-west-3', credentials })
+    onTestFinished(() => through.destroy())
+    const clock = new ServiceClock()
+    const sdk = new SdkTransport(through, clock, 5000)
+    const wire = new Wire(sdk, through, clock, 5000)
+    const key = { p: { S: 'ключ' }, s: { S: 'H' } }
     for (let round = 0; round < 2; round += 1) {
-      const signed = signer.sign(path, own, body, credentials, Date.parse(time))
-      expect(signed.authorization).toBe(authorization)
-      expect(signed['x-amz-security-token']).toBe(rest['x-amz-security-token'])
+      await wire.send('GetItem', { TableName: 'sayiir', Key: key })
     }
+    const [whole, own] = seen
+    const scopeOf = (headers?: IncomingHttpHeaders) =>
+      /Credential=ASIA\/\d{8}\/eu-west-3\/dynamodb\/aws4_request/.exec(headers?.authorization ?? '')
+    expect(scopeOf(own)?.[0]).toBe(scopeOf(whole)?.[0])
+    expect(own).toMatchObject({
+      host: whole?.host,
+      'user-agent': whole?.['user-agent'],
+      'x-amz-security-token': 'a token',
+      'x-amz-target': 'DynamoDB_20120810.GetItem',
+    })
+    // The layers of the SDK name the request and its try; without them nobody does.
+    expect(whole).toHaveProperty('amz-sdk-request')
+    expect(own).not.toHaveProperty('amz-sdk-request')
   })
 
   test('bytes go in base64, and come back whatever attributes are called', () => {
@@ -78,8 +64,7 @@ describe('requests without the layers of the SDK', () => {
     const through = client(inject('dynamodb').url)
     onTestFinished(() => through.destroy())
     const sdk = new SdkTransport(through, clock, 5000)
-    const wire = new Wire(sdk, through, clock, { timeoutMs: 5000, maxSockets: 8 })
-    onTestFinished(() => wire.close())
+    const wire = new Wire(sdk, through, clock, 5000)
     await wire.send('DescribeTable', { TableName: 'sayiir' })
     const key = { p: { S: `${keyPrefix}#I#i` }, s: { S: 'H' } }
     const get = { TableName: 'sayiir', Key: key, ConsistentRead: true }
@@ -118,27 +103,26 @@ describe('requests without the layers of the SDK', () => {
     const through = client(inject('dynamodb').url)
     onTestFinished(() => through.destroy())
     const sdk = new SdkTransport(through, clock, 5000)
-    const config = { credentials: () => expect.fail('it should not sign') }
-    const wire = new Wire(sdk, { config }, clock, { timeoutMs: 5000, maxSockets: 8 })
-    const known =
-      'AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0'
+    const { requestHandler } = through.config
+    const config = { requestHandler, signer: () => expect.fail('it should not sign') }
+    const wire = new Wire(sdk, { config }, clock, 5000)
     const { onSent } = sdk
-    for (const [path, authorization] of [
-      ['/', 'Bearer token'],
-      [
-        '/',
-        'AWS4-ECDSA-P256-SHA256 Credential=A/20260101/dynamodb/aws4_request, SignedHeaders=host',
-      ],
-      ['/behind/a/gateway', known],
-    ] as const) {
-      onSent?.({ protocol: 'https:', hostname: 'h', path, headers: { host: 'h', authorization } })
+    for (const authorization of [
+      'Bearer token',
+      'AWS4-ECDSA-P256-SHA256 Credential=A/20260101/dynamodb/aws4_request, SignedHeaders=host',
+    ]) {
+      onSent?.({
+        protocol: 'https:',
+        hostname: 'h',
+        path: '/',
+        headers: { host: 'h', authorization },
+      })
       const get = { TableName: 'sayiir', Key: { p: { S: 'none' }, s: { S: 'H' } } }
       expect(await wire.send('GetItem', get)).toMatchObject({ $metadata: { attempts: 1 } })
     }
   })
 
   test('an answer that is not the service’s is UNAVAILABLE, and its text in no message', async () => {
-    const { createServer } = await import('node:http')
     const proxy = await startProxy(inject('dynamodb').url)
     onTestFinished(() => proxy.close())
     const backend = await open(place(proxy.url))
