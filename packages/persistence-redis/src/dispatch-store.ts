@@ -18,7 +18,7 @@ import type { Shard } from './layout.ts'
 import { look } from './look.ts'
 import { MessageReader } from './message-reader.ts'
 import { ShardQueue } from './shard-queue.ts'
-import { pushFilter } from './write-args.ts'
+import { isSameSearch, pushFilter } from './write-args.ts'
 
 type ClaimChange = Parameters<OptimisticStore['changeClaim']>[1]
 
@@ -27,15 +27,32 @@ interface ClaimCall {
   readonly change: ClaimChange
 }
 
+/** A search for tasks to claim in one shard. */
+interface SearchCall {
+  readonly request: ClaimRequest
+  readonly skipsOwn: boolean
+}
+
+type Claimed = Dispatched<ClaimedEntry> & { readonly leftOwn: boolean }
+
+/** Tasks that one script claims at most. */
+const MAX_CLAIMS = 1000
+
 /** Claims, and the search for tasks. */
 export class DispatchStore {
   readonly #context: StoreContext
+  readonly #searches: ShardQueue<SearchCall, Claimed>
   readonly #changes: ShardQueue<ClaimCall, HeldClaim | null>
   /** Where the next search begins: no shard is always the last, whichever processes there are. */
   #turn: number = Math.floor(Math.random() * 1024)
 
   constructor(context: StoreContext) {
     this.#context = context
+    this.#searches = new ShardQueue<SearchCall, Claimed>(context.layout, {
+      timeoutMs: context.options.commandTimeoutMs,
+      sizeOf: () => 200,
+      send: (shard, calls) => this.#search(shard, calls),
+    })
     this.#changes = new ShardQueue<ClaimCall, HeldClaim | null>(context.layout, {
       timeoutMs: context.options.commandTimeoutMs,
       sizeOf: () => 200,
@@ -76,9 +93,22 @@ export class DispatchStore {
   async claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
     const { shards } = this.#context.layout
     const first = this.#next()
-    const claimed = await this.#claimIn(first, request, shards.length > 1)
+    if (shards.length === 1) return this.#claimIn(first, request, false)
+    const others = shards.filter((shard) => shard !== first)
+    const [claimed, ...due] = await Promise.all([
+      this.#claimIn(first, request, true),
+      ...others.map((shard) => this.#context.connection.run('due', [shard.due], [])),
+    ])
     const left = request.limit - claimed.tasks.length
-    if (left === 0 || shards.length === 1) return claimed
+    if (left === 0) {
+      // It need not look for tasks elsewhere, but for signals (rule G4).
+      const looks = await Promise.all(
+        others
+          .filter((_, index) => due[index] === 1)
+          .map((shard) => look(this.#context, shard, request.filter, request.workerId)),
+      )
+      return { ...claimed, due: [...claimed.due, ...looks.flatMap((one) => one.due)] }
+    }
     const more = await this.claimElsewhere({ ...request, limit: left }, first, claimed.leftOwn)
     return {
       now: more.now,
@@ -152,11 +182,50 @@ export class DispatchStore {
     return shards[this.#turn] as Shard
   }
 
-  async #claimIn(
-    shard: Shard,
-    request: ClaimRequest,
-    skipsOwn: boolean,
-  ): Promise<Dispatched<ClaimedEntry> & { readonly leftOwn: boolean }> {
+  #claimIn(shard: Shard, request: ClaimRequest, skipsOwn: boolean): Promise<Claimed> {
+    return this.#searches.call(shard, { request, skipsOwn })
+  }
+
+  /**
+   * Searches that are alike but for their limits are one, and what it claims is dealt out in their
+   * order: many workers of a process that look at once take the server one look.
+   */
+  async #search(shard: Shard, calls: readonly SearchCall[]): Promise<Promise<Claimed>[]> {
+    const groups: SearchCall[][] = []
+    for (const call of calls) {
+      const group = groups.find(([first]) => first !== undefined && isAlike(first, call))
+      const limit = group?.reduce((sum, { request }) => sum + request.limit, call.request.limit)
+      if (group === undefined || (limit ?? 0) > MAX_CLAIMS) groups.push([call])
+      else group.push(call)
+    }
+    const claimed = new Map<SearchCall, Promise<Claimed>>()
+    for (const group of groups) {
+      const [first] = group as [SearchCall]
+      const limits = group.map(({ request }) => request.limit)
+      const limit = limits.reduce((sum, one) => sum + one, 0)
+      const whole = this.#claim(shard, { ...first.request, limit }, first.skipsOwn)
+      let from = 0
+      for (const [index, call] of group.entries()) {
+        const start = from
+        from += limits[index] ?? 0
+        const end = from
+        claimed.set(
+          call,
+          whole.then((one) => ({
+            ...one,
+            tasks: one.tasks.slice(start, end),
+            // To be taken care of once.
+            due: index === 0 ? one.due : [],
+          })),
+        )
+      }
+    }
+    // One that fails is its callers' to hear of.
+    await Promise.allSettled(claimed.values())
+    return calls.map((call) => claimed.get(call) as Promise<Claimed>)
+  }
+
+  async #claim(shard: Shard, request: ClaimRequest, skipsOwn: boolean): Promise<Claimed> {
     const { connection, options, clock } = this.#context
     for (;;) {
       const latest = clock.latest(connection.timeoutMs)
@@ -186,7 +255,8 @@ export class DispatchStore {
       const claims = readClaims(made, made.number(), request)
       const leftOwn = made.boolean()
       const due = readTexts(reader)
-      return { now, tasks: readClaimed(reader, claims), due, leftOwn }
+      const tasks = readClaimed(reader, claims).filter((task) => task !== null)
+      return { now, tasks, due, leftOwn }
     }
   }
 
@@ -218,6 +288,10 @@ export class DispatchStore {
     const values = (await connection.runOnce('change-claim', shard, shard.keys, args)) as Buffer[]
     return values.map((value) => decodeClaim(value)?.held ?? null)
   }
+}
+
+function isAlike(a: SearchCall, b: SearchCall): boolean {
+  return a.skipsOwn === b.skipsOwn && isSameSearch(a.request, b.request)
 }
 
 interface Rank {

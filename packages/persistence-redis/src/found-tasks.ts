@@ -40,28 +40,31 @@ export function readClaims(
   }))
 }
 
-/** Tasks that a script claimed, with what it described of each; those that are gone are left out. */
-export function readClaimed(reader: MessageReader, claims: readonly MadeClaim[]): ClaimedEntry[] {
-  const tasks: ClaimedEntry[] = []
-  for (const { task, index } of readDescribed(reader, claims, (index) => {
+/** Tasks that a script claimed, with what it described of each; null for those that are gone. */
+export function readClaimed(
+  reader: MessageReader,
+  claims: readonly MadeClaim[],
+): (ClaimedEntry | null)[] {
+  const found = readDescribed(reader, claims, (index) => {
     const { claim, deliveries } = claims[index] as MadeClaim
     return { lastToken: claim.token, deliveries, held: claim }
-  })) {
+  })
+  return found.map((task, index) => {
+    if (task === null) return null
     const { claim, deliveries } = claims[index] as MadeClaim
-    tasks.push({ ...task, claim, deliveries })
-  }
-  return tasks
+    return { ...task, claim, deliveries }
+  })
 }
 
-/** Tasks that a script found, with their instances. */
+/** Tasks that a script found, with their instances; those that are gone are left out. */
 export function readFound(
   reader: MessageReader,
   keys: readonly string[],
   claims: readonly (Buffer | null)[],
 ): FoundTask[] {
   const names = keys.map(splitKey)
-  return readDescribed(reader, names, (index) => decodeClaim(claims[index] ?? null)).map(
-    ({ task }) => task,
+  return readDescribed(reader, names, (index) => decodeClaim(claims[index] ?? null)).filter(
+    (task) => task !== null,
   )
 }
 
@@ -70,21 +73,17 @@ function readDescribed(
   reader: MessageReader,
   names: readonly { readonly instanceId: string; readonly taskId: string }[],
   claimOf: (index: number) => StoredClaim | null,
-): { readonly task: FoundTask; readonly index: number }[] {
+): (FoundTask | null)[] {
   reader.array()
   const described: (Described | null)[] = []
-  const found: { readonly task: FoundTask; readonly index: number }[] = []
-  for (const [index, { instanceId, taskId }] of names.entries()) {
+  return names.map(({ instanceId, taskId }, index) => {
     const instance = readInstance(reader, instanceId, described, () => claimOf(index))
     described.push(instance)
-    if (instance === null) continue
+    if (instance === null) return null
     const { stored, newest } = instance
     const input = newestOf(stored, taskId, newest)
-    const task: FoundTask =
-      input === null ? { instanceId, taskId, stored } : { instanceId, taskId, stored, input }
-    found.push({ task, index })
-  }
-  return found
+    return input === null ? { instanceId, taskId, stored } : { instanceId, taskId, stored, input }
+  })
 }
 
 function readInstance(

@@ -247,43 +247,44 @@ function readResults(
   made.array()
   const at = made.number()
   const states = made.text()
-  const claims: MadeClaim[] = []
-  const others: MadeClaim[] = []
+  const next: (WriteNext | undefined)[] = []
   let left = made.array()
-  for (const [index, { instanceId, claimNext }] of writes.entries()) {
+  for (let index = 0; left > 0; index += 1) {
+    const { instanceId, claimNext } = writeAt(writes, index)
     if (states[index] !== '2' || claimNext === null) continue
-    const taskId = claimNext.own ?? ''
     const claim = madeClaim(claimNext.request, at, made.number())
-    claims[index] = { instanceId, taskId, claim, deliveries: made.number() }
+    next[index] = { instanceId, taskId: claimNext.own ?? '', claim, deliveries: made.number() }
     left -= 2
   }
-  if (left !== 0) throw new TypeError('a reply has other claims than were asked for')
-  made.array()
-  for (const [index, { claimNext }] of writes.entries()) {
+  const others: MadeClaim[] = []
+  const rows: number[] = []
+  left = made.array()
+  for (let index = 0; left > 0; index += 1) {
+    const { claimNext } = writeAt(writes, index)
     if (states[index] !== '3' || claimNext === null) continue
-    const key = splitKey(made.text())
+    const { instanceId, taskId } = splitKey(made.text())
     const claim = madeClaim(claimNext.request, at, made.number())
-    others.push({ ...key, claim, deliveries: made.number() })
+    rows.push(index)
+    others.push({ instanceId, taskId, claim, deliveries: made.number() })
+    left -= 3
   }
   const due = readTexts(rest)
-  const found = new Map(readClaimed(rest, others).map((one) => [one.claim.token, one]))
-  let other = 0
+  readClaimed(rest, others).forEach((task, number) => {
+    next[rows[number] ?? 0] = task ?? undefined
+  })
   const results = writes.map(({ claimNext }, index): WriteResult => {
-    switch (states[index]) {
-      case '1':
-        return { written: true, now, next: null, due: claimNext === null ? [] : due }
-      case '2':
-        return { written: true, now, next: claims[index] ?? null, due }
-      case '3': {
-        const token = others[other]?.claim.token ?? 0
-        other += 1
-        return { written: true, now, next: found.get(token) ?? null, due }
-      }
-      default:
-        return { written: false, now }
-    }
+    if (states[index] === '0' || states[index] === '?') return { written: false, now }
+    return { written: true, now, next: next[index] ?? null, due: claimNext === null ? [] : due }
   })
   return { states, results }
+}
+
+type WriteNext = Extract<WriteResult, { written: true }>['next']
+
+function writeAt(writes: readonly InstanceWrite[], index: number): InstanceWrite {
+  const write = writes[index]
+  if (write === undefined) throw new TypeError('a reply has other claims than were asked for')
+  return write
 }
 
 function resultsOf(

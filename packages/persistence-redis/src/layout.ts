@@ -21,6 +21,8 @@ export class Shard {
   readonly index: number
   /** What every script of the shard gets first. */
   readonly keys: readonly string[]
+  /** Instances that somebody must take care of. */
+  readonly due: string
   /** The channel that tells of work. */
   readonly channel: string
   readonly #base: string
@@ -29,6 +31,7 @@ export class Shard {
     this.index = index
     this.#base = `${prefix}{${tagOf(index, count)}}:`
     this.keys = NAMES.map((name) => this.#base + name)
+    this.due = `${this.#base}due`
     this.channel = `${this.#base}wake`
   }
 

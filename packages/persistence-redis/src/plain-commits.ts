@@ -87,8 +87,8 @@ export function commitArguments(
     args.text(text)
   }
   args.number(commits.length)
-  for (const [index, commit] of commits.entries()) {
-    pushCommit(args, keys, shard, commit, places[index] ?? '', requests)
+  for (let index = 0; index < commits.length; index += 1) {
+    pushCommit(args, keys, shard, commits[index] as PlainCommit, places[index] ?? '', requests)
   }
   return { keys, message: args.finish() }
 }

@@ -7,6 +7,7 @@ export type SourceName =
   | 'claim-task'
   | 'commit'
   | 'dispatch'
+  | 'due'
   | 'ended'
   | 'events'
   | 'find-available'
@@ -653,6 +654,11 @@ local function dueInstances()
   end
   return ids
 end
+`,
+  due: `-- Whether instances of a shard are due to be taken care of. KEYS 1 due. Replies: 1 if so.
+local clock = redis.call('TIME')
+local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
+return #redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 1)
 `,
   ended: `-- Instances that ended before a time.
 -- ARGV 1 how many ids at most, 2… ranges of the score

@@ -24,6 +24,7 @@ const plans: Readonly<Record<ScriptName, ScriptPlan>> = {
   'claim-available': { parts: dispatch },
   'claim-task': { parts: dispatch },
   commit: { parts: [], later: [...dispatch, 'late'] },
+  due: { parts: [], flags: 'no-writes' },
   ended: { parts: ['prelude'], flags: 'no-writes' },
   'find-available': { parts: dispatch, flags: 'allow-oom' },
   list: { parts: ['prelude'], flags: 'no-writes' },

@@ -116,8 +116,8 @@ class Lane<Call, Reply> {
       )
       this.#answer(() => {
         this.#unanswered -= group.length
-        for (const [index, { resolve }] of group.entries()) {
-          resolve(replies[index] as Reply | Promise<Reply>)
+        for (let index = 0; index < group.length; index += 1) {
+          group[index]?.resolve(replies[index] as Reply | Promise<Reply>)
         }
       })
     } catch (error) {

@@ -53,7 +53,7 @@ export class Requests {
   numberOf(request: ClaimRequest): number {
     const last = this.#last
     // As a rule all are of one worker.
-    if (last !== null && isSameRequest(last, request)) return this.#lastNumber
+    if (last !== null && isSameSearch(last, request)) return this.#lastNumber
     const { workerId, ttlMs, filter } = request
     const key = JSON.stringify([workerId, ttlMs, filter.tags, filter.definitionHashes])
     const number = this.#numbers.get(key) ?? this.#requests.push(request)
@@ -64,7 +64,8 @@ export class Requests {
   }
 }
 
-function isSameRequest(a: ClaimRequest, b: ClaimRequest): boolean {
+/** Whether two are alike but for their limits. */
+export function isSameSearch(a: ClaimRequest, b: ClaimRequest): boolean {
   return (
     a.workerId === b.workerId &&
     a.ttlMs === b.ttlMs &&
