@@ -12,5 +12,11 @@ export function nodesOf(urls: readonly string[]): { host: string; port: number }
 /** A backend on a namespace of the cluster, here and in the processes that the suite spawns. */
 export function connect(namespace: string, options?: BackendOptions): Promise<RedisBackend> {
   const nodes = nodesOf((process.env.SAYIIR_REDIS_TEST_NODES ?? '').split(' '))
-  return RedisBackend.connect({ cluster: { nodes }, keyPrefix: `${namespace}:`, ...options })
+  const user: unknown = JSON.parse(process.env.SAYIIR_REDIS_TEST_USER ?? '{}')
+  const redisOptions = user as { username?: string; password?: string }
+  return RedisBackend.connect({
+    cluster: { nodes, options: { redisOptions } },
+    keyPrefix: `${namespace}:`,
+    ...options,
+  })
 }

@@ -1,12 +1,18 @@
 import { testBackendContract } from '@sayiir/persistence-core/contract'
 import { RedisBackend } from '@sayiir/persistence-redis'
 import { Cluster } from 'ioredis'
-import { inject } from 'vitest'
+import { afterAll, inject } from 'vitest'
 import { connect, nodesOf } from './cluster-process.ts'
 import { dropKeys } from './keys.ts'
+import { dropUser, makeUser } from './least-privileges.ts'
 
 const { urls } = inject('redis-cluster')
 process.env.SAYIIR_REDIS_TEST_NODES = urls.join(' ')
+// Rule M5: with no more rights than the README asks for.
+const user = await makeUser(urls, '*')
+process.env.SAYIIR_REDIS_TEST_USER = JSON.stringify(user)
+
+afterAll(() => dropUser(urls, user))
 
 testBackendContract({
   name: 'redis cluster',

@@ -1,13 +1,18 @@
 import { testBackendContract } from '@sayiir/persistence-core/contract'
 import { RedisBackend } from '@sayiir/persistence-redis'
 import { Redis } from 'ioredis'
-import { inject } from 'vitest'
+import { afterAll, inject } from 'vitest'
 import { dropKeys } from './keys.ts'
+import { dropUser, makeUser, withUser } from './least-privileges.ts'
 import { connect } from './process.ts'
 
 const { url } = inject('redis')
+// Rule M5: with no more rights than the README asks for.
+const user = await makeUser([url], '*')
 // Inherited by the processes that the suite spawns.
-process.env.SAYIIR_REDIS_TEST_URL = url
+process.env.SAYIIR_REDIS_TEST_URL = withUser(url, user)
+
+afterAll(() => dropUser([url], user))
 
 testBackendContract({
   name: 'redis',

@@ -2,6 +2,7 @@ import { RedisBackend } from '@sayiir/persistence-redis'
 import { Redis } from 'ioredis'
 import { expect, inject, test } from 'vitest'
 import { keysOf, observer } from './keys.ts'
+import { dropUser, makeUser, withUser } from './least-privileges.ts'
 import { atTask, bytes, claimOne, completed, failureOf } from './workflows.ts'
 
 const { url } = inject('redis')
@@ -93,14 +94,8 @@ test('M4 a newer format, another number of shards and a missing set-up are refus
 
 test('M5 a user with the permissions of the README can do everything, and not reach other keys', async () => {
   const keyPrefix = freshPrefix()
-  const user = `user-${process.pid}-${Date.now()}`
-  const commands =
-    '-@all +hello +auth +ping +info +evalsha +eval +wait +time +ssubscribe +sunsubscribe +spublish +pubsub|shardnumsub +hget +hset +hmget +hdel +hincrby +hexists +hgetall +hrandfield +zadd +zrem +zcard +zcount +zscore +zrangebyscore +zrangebylex +zlexcount +unlink'
-  await observer(url).call(
-    ...(['ACL', 'SETUSER', user, 'on', '>secret', `~${keyPrefix}*`, `&${keyPrefix}*`] as const),
-    ...commands.split(' '),
-  )
-  const theirs = url.replace('redis://', `redis://${user}:secret@`)
+  const user = await makeUser([url], `${keyPrefix}*`)
+  const theirs = withUser(url, user)
   const backend = await RedisBackend.connect({ url: theirs, keyPrefix })
   const waiting = backend.waitForWakeup({ timeoutMs: 20_000 })
   await backend.saveSnapshot(atTask('i'))
@@ -122,5 +117,5 @@ test('M5 a user with the permissions of the README can do everything, and not re
   expect(
     await failureOf(RedisBackend.connect({ url: theirs, keyPrefix: 'others:' })),
   ).toMatchObject({ code: 'BACKEND' })
-  await observer(url).call('ACL', 'DELUSER', user)
+  await dropUser([url], user)
 })
