@@ -137,10 +137,10 @@ export class Wakeups {
   /** Notified: the ids of backends, and in a second line what they may take, or nothing. */
   #told(payload: string): void {
     const [ids = '', wakeup = ''] = payload.split('\n')
-    if (ids === '') this.#wake(null)
-    else if (ids.includes(this.#id)) {
-      this.#wake(wakeup === '' ? null : (JSON.parse(wakeup) as TaskWakeup))
-    }
+    if (ids !== '' && !ids.includes(this.#id)) return
+    // That took the arming, or it may have been taken meanwhile.
+    this.#armedUntil = 0
+    this.#wake(wakeup === '' ? null : (JSON.parse(wakeup) as TaskWakeup))
   }
 
   #wake(wakeup: TaskWakeup | null): void {
