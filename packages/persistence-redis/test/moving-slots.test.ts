@@ -1,50 +1,23 @@
 import { RedisBackend } from '@sayiir/persistence-redis'
 import { type Service, startService } from '@sayiir/services'
-import { Cluster, Redis } from 'ioredis'
+import { Cluster } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { nodesOf } from './cluster-process.ts'
+import { SlotMover } from './slots.ts'
 import { atTask, completed } from './workflows.ts'
 
 let server: Service
-let nodes: Redis[]
+let mover: SlotMover
 
 beforeAll(async () => {
   server = await startService('redis-cluster')
-  nodes = server.urls.map((url) => new Redis(url))
+  mover = new SlotMover(server.urls, 10)
 }, 60_000)
 
 afterAll(async () => {
-  for (const node of nodes) node.disconnect()
+  mover.disconnect()
   await server.stop()
 })
-
-/** Moves a slot as `redis-cli --cluster reshard` does, some keys at a time. */
-async function move(slot: number, from: Redis, to: Redis): Promise<void> {
-  const [source, target] = (await Promise.all([from, to].map((node) => node.cluster('MYID')))) as [
-    string,
-    string,
-  ]
-  const { host = '', port = 0 } = to.options
-  await to.cluster('SETSLOT', slot, 'IMPORTING', source)
-  await from.cluster('SETSLOT', slot, 'MIGRATING', target)
-  for (;;) {
-    const keys = (await from.call('CLUSTER', 'GETKEYSINSLOT', slot, 3)) as string[]
-    if (keys.length === 0) break
-    await from.call('MIGRATE', host, port, '', 0, 5000, 'KEYS', ...keys)
-  }
-  await to.cluster('SETSLOT', slot, 'NODE', target)
-  for (const node of nodes) await node.cluster('SETSLOT', slot, 'NODE', target)
-}
-
-async function slotsOf(keyPrefix: string): Promise<{ slot: number; owner: number }[]> {
-  const slots = new Map<number, number>()
-  for (const [owner, node] of nodes.entries()) {
-    for await (const keys of node.scanStream({ match: `${keyPrefix}*`, count: 1000 })) {
-      for (const key of keys as string[]) slots.set(await node.cluster('KEYSLOT', key), owner)
-    }
-  }
-  return Array.from(slots, ([slot, owner]) => ({ slot, owner }))
-}
 
 test('work goes on, each step once, while slots are moved between masters', async () => {
   const client = new Cluster(nodesOf(server.urls), {
@@ -76,16 +49,11 @@ test('work goes on, each step once, while slots are moved between masters', asyn
     }
   }
   const working = Promise.all([work(borrowed), work(owned), work(borrowed)])
-  let moved = 0
-  while (done < ids.length && moved < 40) {
-    for (const { slot, owner } of await slotsOf('moving:')) {
-      if (done === ids.length) break
-      await move(slot, nodes[owner]!, nodes[(owner + 1) % nodes.length]!)
-      moved += 1
-    }
-  }
+  const moving = mover.run()
   await working
-  expect(moved).toBeGreaterThan(0)
+  mover.stop()
+  await moving
+  expect(mover.moved).toBeGreaterThan(0)
   for (const id of ids) {
     const { revision, state } = await owned.loadSnapshot(id)
     expect([revision, state.completedTasks.size]).toEqual([11, 10])
