@@ -40,6 +40,13 @@ test('every query of dispatch is a range of an index, without a scan, and withou
   await backend.claimAvailableTasks({ ...worker, limit: 10, tags: ['x'], definitionHashes: ['d1'] })
   await backend.findAvailableTasks({ workerId: 'w', limit: 10 })
   await backend.prune({ endedBefore: 1 })
+  // Nothing for it yet: with change streams it asks when there will be.
+  const wakeAt = Date.now() + 3_600_000
+  const delay = { kind: 'at-delay', delayId: 'l', enteredAt: 0, wakeAt, nextTaskId: 'a' } as const
+  await backend.saveSnapshot(
+    createSnapshot({ instanceId: 'late', definitionHash: 'later', position: delay }),
+  )
+  await backend.waitForWakeup({ timeoutMs: 500, definitionHashes: ['later'] })
   expect(commands.length).toBeGreaterThan(5)
   for (const command of commands) {
     // Of a claim, how it finds what it changes: not every server explains the whole.
