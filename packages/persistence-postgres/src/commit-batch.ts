@@ -146,7 +146,8 @@ function toResults(commits: readonly PlainCommit[], rows: readonly Row[]): Write
   const taken = new TakenRows(rows, now)
   const results: WriteResult[] = commits.map(() => ({ written: false, now }))
   const tokens = json<number[]>(first, 2) ?? []
-  const due = json<string[]>(first, 3) ?? []
+  // One of them takes care of it.
+  let due = json<string[]>(first, 3) ?? []
   let step = 0
   for (const n of json<number[]>(first, 1) ?? []) {
     const commit = commits[n]
@@ -158,7 +159,8 @@ function toResults(commits: readonly PlainCommit[], rows: readonly Row[]): Write
         next = taken.next(claimNext.request)
       } else next = ownNext(commit, commit.next, now, tokens[step++] ?? 0)
     }
-    results[n] = { written: true, now, next, due: claimNext === null ? [] : due }
+    results[n] = { written: true, now, next, due }
+    due = []
   }
   return results
 }
