@@ -12,9 +12,9 @@ const MAX_STATEMENTS = 25
 /** Bytes of a request at most; the service takes 4 MB. */
 const MAX_BYTES = 2_000_000
 /** Requests on their way at a time, before calls wait for company. */
-const MAX_IN_FLIGHT = 8
-/** Calls from which on one request for all is better than a request each: the service takes longer over a statement. */
-const MIN_STATEMENTS = 16
+const MAX_IN_FLIGHT = 4
+/** Calls at once from which on one request for all is better than a request each: the service takes longer over a statement, and none is answered before all are. */
+const MIN_STATEMENTS = 25
 
 /** Bytes of an item up to which it is cheaper to send the whole than to tell what changes. */
 const SMALL_BYTES = 2048
@@ -35,6 +35,7 @@ interface Call {
 export class ItemUpdates {
   readonly #service: Service
   readonly #queue: CallQueue<Call, Conditional>
+  #waiting: Waiting[] = []
 
   constructor(service: Service) {
     this.#service = service
@@ -54,13 +55,26 @@ export class ItemUpdates {
     after: Attributes,
   ): Promise<Conditional> {
     const update = difference(before?.attributes ?? {}, after)
-    return this.#queue.call({ key, after, update, writes: before?.writes ?? null }).then(settled)
+    const { promise, resolve } = Promise.withResolvers<Conditional>()
+    // At the end of this turn: what is called in one go leaves in one go.
+    if (this.#waiting.length === 0) setImmediate(() => this.#leave())
+    this.#waiting.push({ call: { key, after, update, writes: before?.writes ?? null }, resolve })
+    return promise.then(settled)
+  }
+
+  #leave(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    const isBurst = waiting.length >= MIN_STATEMENTS && !this.#service.isMetered
+    for (const { call, resolve } of waiting) {
+      const reply = isBurst ? this.#queue.call(call) : this.#single(call)
+      resolve(reply.catch(rejected))
+    }
   }
 
   async #send(calls: readonly Call[]): Promise<readonly Conditional[]> {
     const results = new Array<Conditional | null>(calls.length).fill(null)
-    const isGroup = calls.length >= MIN_STATEMENTS && !this.#service.isMetered
-    if (isGroup) await this.#statements(calls, results)
+    if (calls.length >= MIN_STATEMENTS) await this.#statements(calls, results)
     else {
       await Promise.all(
         calls.map(async (call, index) => {
@@ -151,6 +165,11 @@ function isSame(a: AttributeValue, b: AttributeValue): boolean {
   if (a.N !== undefined) return a.N === b.N
   if (a.BOOL !== undefined) return a.BOOL === b.BOOL
   return a.B !== undefined && b.B !== undefined && Buffer.compare(a.B, b.B) === 0
+}
+
+interface Waiting {
+  readonly call: Call
+  resolve(reply: Promise<Conditional>): void
 }
 
 /** A failure of one call, which must not be that of those beside it. */

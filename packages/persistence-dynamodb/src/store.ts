@@ -15,7 +15,7 @@ import { nextToken } from './claims.ts'
 import { DueNudge } from './due-nudge.ts'
 import { EventQueue } from './event-queue.ts'
 import { InstanceStore, type Parts } from './instance-store.ts'
-import { InstanceWriter, type Written } from './instance-writer.ts'
+import { InstanceWriter, type Next, type Written } from './instance-writer.ts'
 import { Keys } from './keys.ts'
 import { list } from './listing.ts'
 import { DynamoDBMaintenance } from './maintenance.ts'
@@ -33,6 +33,8 @@ import { Wakeup } from './wakeup.ts'
 import { WorkFinder } from './work-finder.ts'
 import type { Candidate } from './work-scan.ts'
 
+/** Candidates that are tried before a commit, where others are often faster. */
+const MAX_CANDIDATES = 4
 /** Milliseconds after which is looked whether somebody has raised the number of shards. */
 const SHARDS_MS = 60_000
 
@@ -152,9 +154,12 @@ export class DynamoDBStore implements OptimisticStore {
       if (written === null) return { written: false, now: this.#instances.now }
       return this.#claimAfter(write, written, request)
     }
+    // Where it may well fail, waiting for it costs less than writing it down and then another.
+    const isKnown = this.#claims.isContended
+    const first = isKnown ? await this.#claimOne(write.instanceId, candidate, request) : null
     const [written, claimed] = await Promise.all([
-      this.#writer.write(write, promised),
-      this.#claims.claimCandidate(candidate, request, token),
+      this.#writer.write(write, isKnown ? nextOf(first) : promised),
+      isKnown ? first : this.#claims.claimCandidate(candidate, request, token),
     ])
     const now = this.#instances.now
     if (written === null) {
@@ -162,8 +167,27 @@ export class DynamoDBStore implements OptimisticStore {
       return { written: false, now }
     }
     if (claimed === null) return this.#claimAfter(write, written, request)
-    if (claimed.claim.token !== token) await this.#noteNext(write, written, commit, claimed)
+    if (!isKnown && claimed.claim.token !== token)
+      await this.#noteNext(write, written, commit, claimed)
     return { written: true, now, next: claimed, due: this.#claims.takeDue(request) }
+  }
+
+  /** The first of some candidates that nobody was faster to claim, but for those of one instance. */
+  async #claimOne(
+    not: string,
+    first: Candidate,
+    request: ClaimRequest,
+  ): Promise<ClaimedEntry | null> {
+    let candidate: Candidate | null = first
+    for (let tries = 0; candidate !== null && tries < MAX_CANDIDATES; tries += 1) {
+      const { item, state } = candidate.known
+      if (item.instanceId === not) return null
+      const token = nextToken(state.token, this.#instances.now)
+      const claimed = await this.#claims.claimCandidate(candidate, request, token)
+      if (claimed !== null) return claimed
+      candidate = this.#claims.takeOne(request)
+    }
+    return null
   }
 
   /** The best task of any instance, once the write has landed. */
@@ -264,4 +288,10 @@ export class DynamoDBStore implements OptimisticStore {
     }
     return this.#shards
   }
+}
+
+function nextOf(claimed: ClaimedEntry | null): Next | null {
+  if (claimed === null) return null
+  const { instanceId, taskId, claim } = claimed
+  return { instanceId, taskId, token: claim.token }
 }

@@ -108,6 +108,11 @@ export class DynamoDBTaskClaimStore
     return this.#pool.take(turn, request, 1, this.#instances.now)[0] ?? null
   }
 
+  /** Whether a claim of a candidate often fails, so that it is better known before it is written down. */
+  get isContended(): boolean {
+    return this.#pool.isContended
+  }
+
   /** Instances that a look on behalf of such a worker found due. */
   takeDue({ filter }: ClaimRequest): string[] {
     return this.#pool.takeDue(this.#pool.enter(filter))

@@ -151,6 +151,11 @@ export class WorkPool {
     this.#claimed.delete(nameOf(candidate))
   }
 
+  /** Whether others are often faster. */
+  get isContended(): boolean {
+    return this.#spread > 0
+  }
+
   /** Takes in that others were faster. */
   lost(): void {
     this.#spread = Math.min(Math.max(8, this.#spread * 2), MAX_SPREAD)
