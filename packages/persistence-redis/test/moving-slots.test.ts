@@ -11,7 +11,7 @@ let mover: SlotMover
 
 beforeAll(async () => {
   server = await startService('redis-cluster')
-  mover = new SlotMover(server.urls, 10)
+  mover = new SlotMover(server.urls, 100)
 }, 60_000)
 
 afterAll(async () => {
