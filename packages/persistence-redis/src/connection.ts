@@ -122,7 +122,9 @@ export class Connection {
       } catch (error) {
         if (!mayBeSentAgain(error) || performance.now() + waitMs >= deadline)
           throw toBackendError(error)
-        await pause(waitMs)
+        // Not all that failed together together again: ioredis follows a slot that was moved only
+        // where all calls of a pipeline, which it may have made by itself, want the same.
+        await pause(waitMs * (0.5 + Math.random()))
       }
     }
   }
