@@ -1,6 +1,9 @@
 import type { TaskResult } from '@sayiir/persistence-core'
 import type {
+  ClaimedEntry,
+  ClaimRequest,
   CommitRecord,
+  Dispatched,
   InstanceWrite,
   OptimisticStore,
   WriteResult,
@@ -20,6 +23,8 @@ import { writeArguments } from './write-args.ts'
 
 /** Bytes of a write beside its payloads, roughly. */
 const WRITE_BYTES = 600
+/** Next tasks that are looked for in the shard of the commit before the other shards have a turn. */
+const STAYS = 16
 
 /** Instances, their results and their events: reading them, and the compare-and-set. */
 export class InstanceStore {
@@ -28,6 +33,7 @@ export class InstanceStore {
   readonly #writes: ShardQueue<InstanceWrite, WriteResult>
   readonly #commits: ShardQueue<PlainCommit, WriteResult>
   readonly #args = new ArgumentWriter()
+  #stays = 0
 
   constructor(context: StoreContext, dispatch: DispatchStore) {
     this.#context = context
@@ -144,29 +150,52 @@ export class InstanceStore {
   }
 
   write(write: InstanceWrite): Promise<WriteResult> {
-    const { layout } = this.#context
-    const shard = layout.shardOf(write.instanceId)
+    const { claimNext } = write
+    if (claimNext === null || this.#context.layout.shards.length === 1) return this.#write(write)
+    return claimNext.own === null && this.#isTurnOfOthers()
+      ? this.#writeAndMove(write, claimNext.request)
+      : this.#writeAndLook(write, claimNext.request)
+  }
+
+  #write(write: InstanceWrite): Promise<WriteResult> {
+    const shard = this.#context.layout.shardOf(write.instanceId)
     const plain = asPlainCommit(write)
-    const result =
-      plain === null ? this.#writes.call(shard, write) : this.#commits.call(shard, plain)
-    return write.claimNext === null || layout.shards.length === 1
-      ? result
-      : this.#claimElsewhere(shard, write, result)
+    return plain === null ? this.#writes.call(shard, write) : this.#commits.call(shard, plain)
+  }
+
+  /** A worker that went on in its shard for as long as there is work would leave the others without any. */
+  #isTurnOfOthers(): boolean {
+    this.#stays = (this.#stays + 1) % STAYS
+    return this.#stays === 0
   }
 
   /** Claims in another shard what a write asked for and its own did not have. */
-  async #claimElsewhere(
-    shard: Shard,
-    { instanceId, claimNext, commit }: InstanceWrite,
-    written: Promise<WriteResult>,
+  async #writeAndLook(write: InstanceWrite, request: ClaimRequest): Promise<WriteResult> {
+    const result = await this.#write(write)
+    if (!result.written || result.next !== null) return result
+    const shard = this.#context.layout.shardOf(write.instanceId)
+    return this.#with(write, result, await this.#dispatch.claimElsewhere(request, shard, true))
+  }
+
+  /** Claims as a worker does that begins. */
+  async #writeAndMove(write: InstanceWrite, request: ClaimRequest): Promise<WriteResult> {
+    const result = await this.#write({ ...write, claimNext: null })
+    if (!result.written) return result
+    return this.#with(write, result, await this.#dispatch.claimAvailable(request))
+  }
+
+  /** What was claimed in a second step, noted with the commit that it came with. */
+  async #with(
+    { instanceId, commit }: InstanceWrite,
+    result: Extract<WriteResult, { written: true }>,
+    { tasks, due }: Dispatched<ClaimedEntry>,
   ): Promise<WriteResult> {
-    const result = await written
-    if (!result.written || result.next !== null || claimNext === null) return result
-    const { tasks, due } = await this.#dispatch.claimElsewhere(claimNext.request, shard, true)
+    const { connection, layout } = this.#context
     const [next = null] = tasks
     if (next !== null && commit !== null) {
+      const shard = layout.shardOf(instanceId)
       const claimed = `${next.instanceId}\0${next.taskId}\0${next.claim.token}\0`
-      await this.#context.connection.run(
+      await connection.run(
         'note-next',
         [...shard.keys, shard.results(instanceId)],
         [instanceId, commit.taskId, commit.token, claimed],
