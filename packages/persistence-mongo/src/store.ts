@@ -124,7 +124,11 @@ export class MongoStore implements OptimisticStore {
     const id = this.#snapshots.newId()
     // The best of any instance does not depend on this write, so both go at once.
     const early =
-      claimNext !== null && claimNext.own === null && !this.#mayBeOwn(write) && holdsOn(write)
+      claimNext !== null &&
+      claimNext.own === null &&
+      !this.#mayBeOwn(write) &&
+      isAlone(write) &&
+      holdsOn(write)
         ? this.#claimAhead(claimNext.request, id)
         : null
     // What becomes of it is asked for after the write.
@@ -243,6 +247,11 @@ export class MongoStore implements OptimisticStore {
 function ownEntry(instanceId: string, entry: EntryDoc): ClaimedEntry | null {
   const claim = toClaim(entry)
   return claim === null ? null : { instanceId, taskId: entry.t, claim, deliveries: entry.d }
+}
+
+/** Whether the instance has no other task now: one that ends with this write would be there for the search beside it to take. */
+function isAlone({ before, holds }: InstanceWrite): boolean {
+  return before?.entries.every(({ taskId }) => taskId === holds?.taskId) ?? false
 }
 
 /** Whether the claim that is committed under lives on for a while: one that expires would be there for the search beside it to take. */
