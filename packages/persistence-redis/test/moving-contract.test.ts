@@ -31,7 +31,12 @@ testBackendContract({
   capabilities: { durable: true, shared: true, wakeups: 'push', clock: 'store', order: 'shard' },
   connect,
   drop: async (namespace) => {
-    for (const url of server.urls) await dropKeys(url, `theirs:${namespace}:`)
+    // A key of a slot that is on the move is not this node's to delete; it goes with the server.
+    for (const url of server.urls) {
+      await dropKeys(url, `theirs:${namespace}:`).catch((error: unknown) => {
+        if (!/^(ASK|MOVED|TRYAGAIN) /.test(String((error as Error).message))) throw error
+      })
+    }
   },
   processModule: new URL('./moving-process.ts', import.meta.url),
   borrow: async (namespace) => {
