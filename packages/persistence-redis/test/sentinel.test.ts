@@ -119,7 +119,7 @@ test('waitReplicas waits until a replica has the change, and tells when too few 
   })
   const has = async (server: Redis, id: string): Promise<boolean> =>
     (await server.hexists('sayiir:{0}:instances', id)) === 1
-  await hasty.saveSnapshot(atTask('both'))
+  await patient.saveSnapshot(atTask('both'))
   expect(await has(replica, 'both')).toBe(true)
 
   await replica.call('REPLICAOF', 'NO', 'ONE')
