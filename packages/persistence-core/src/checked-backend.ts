@@ -180,7 +180,6 @@ export abstract class CheckedBackend implements PersistentBackend {
     checkId(instanceId, 'instanceId')
     checkId(signalName, 'signalName')
     const copy = checkPayload(payload, 'payload', this.#maxPayloadBytes)
-    checkAbortable(options)
     const eventId = checkIdOrNull(options?.eventId, 'eventId')
     const event = { signalName, payload: copy, eventId }
     return this.#run(options, () => this.calls.signals.sendEvent(instanceId, event))

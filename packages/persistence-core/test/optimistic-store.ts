@@ -18,6 +18,7 @@ import {
   type OptimisticStore,
   orderKey,
   pause,
+  prolonged,
   type StoredInstance,
   type StoredResult,
   TIMER_TASK_ID,
@@ -192,12 +193,9 @@ export class MapStore implements OptimisticStore {
       setEntry(row, { ...entry, claim: null })
       return claim
     }
-    if (claim.expiresAt === null) return claim
-    const now = this.#clock()
-    const from = change.kind === 'renew' ? now : Math.max(claim.expiresAt, now)
-    const prolonged = { ...claim, expiresAt: later(from, change.ms) }
-    setEntry(row, { ...entry, claim: prolonged })
-    return prolonged
+    const expiresAt = prolonged(claim.expiresAt, change, this.#clock())
+    setEntry(row, { ...entry, claim: { ...claim, expiresAt } })
+    return { ...claim, expiresAt }
   }
 
   async waitForWakeup(

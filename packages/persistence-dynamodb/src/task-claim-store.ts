@@ -10,8 +10,8 @@ import {
   isHeldBy,
   isOpen,
   isServed,
-  later,
   type OptimisticStore,
+  prolonged,
   TIMER_TASK_ID,
   type WorkRequest,
 } from '@sayiir/persistence-core/adapter'
@@ -179,7 +179,10 @@ export class DynamoDBTaskClaimStore
       const entry = state.entries.find((one) => one.taskId === taskId)
       if (entry === undefined || entry.claim === null || !isHeldBy(entry, ref)) return nothing
       const held = entry.claim
-      const changed = change.kind === 'release' ? null : prolonged(held, change, now)
+      const changed =
+        change.kind === 'release'
+          ? null
+          : { ...held, expiresAt: prolonged(held.expiresAt, change, now) }
       return {
         next: {
           ...state,
@@ -254,16 +257,6 @@ export class DynamoDBTaskClaimStore
 
 function nameOf(instanceId: string, { taskId }: { readonly taskId: string }): string {
   return JSON.stringify([instanceId, taskId])
-}
-
-function prolonged(
-  held: HeldClaim,
-  { kind, ms }: { readonly kind: 'extend' | 'renew'; readonly ms: number },
-  now: number,
-): HeldClaim {
-  const { expiresAt } = held
-  if (expiresAt === null) return held
-  return { ...held, expiresAt: later(kind === 'renew' ? now : Math.max(expiresAt, now), ms) }
 }
 
 /** Outputs that came with the instance's item, so that they need not be read. */

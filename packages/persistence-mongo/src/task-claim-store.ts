@@ -4,6 +4,7 @@ import {
   isFree,
   isOpen,
   type OptimisticStore,
+  type Prolongation,
 } from '@sayiir/persistence-core/adapter'
 import type { Document, Filter } from 'mongodb'
 import type { Database } from './database.ts'
@@ -208,7 +209,7 @@ export class MongoTaskClaimStore {
 }
 
 /** The expiry of a claim that is held, moved; one that never expires stays so. */
-function prolonged(change: { readonly kind: 'extend' | 'renew'; readonly ms: number }): Document {
+function prolonged(change: Prolongation): Document {
   const from = change.kind === 'renew' ? NOW : { $max: ['$$v.x', NOW] }
   return { $cond: [{ $eq: ['$$v.x', FOREVER] }, FOREVER, expiry(from, change.ms)] }
 }

@@ -1,4 +1,10 @@
-import type { CommitRecord, DispatchEntry, HeldClaim, PendingSignals } from '../dispatch.ts'
+import type {
+  CommitRecord,
+  DispatchEntry,
+  HeldClaim,
+  PendingSignals,
+  Prolongation,
+} from '../dispatch.ts'
 import type { BackendStats, PruneParams, PruneResult } from '../maintenance.ts'
 import type { TaskResult } from '../position.ts'
 import type { InstanceStatus, SnapshotHead, SnapshotSummary } from '../snapshot.ts'
@@ -230,9 +236,7 @@ export interface OptimisticStore {
    */
   changeClaim(
     ref: TaskClaimRef,
-    change:
-      | { readonly kind: 'release' }
-      | { readonly kind: 'extend' | 'renew'; readonly ms: number },
+    change: { readonly kind: 'release' } | Prolongation,
   ): Promise<HeldClaim | null>
   /**
    * Resolves as `waitForWakeup` does, and with null when `closing` aborts; rejects when `signal`
