@@ -1,9 +1,11 @@
 import type { DispatchEntry } from '../dispatch.ts'
 import { toAvailableTask } from '../dispatch.ts'
+import type { TaskResult } from '../position.ts'
 import { positionOf, type SnapshotHead } from '../snapshot.ts'
 import { STORED_ELSEWHERE } from '../stored-elsewhere.ts'
 import type { AvailableTask, ClaimedTask } from '../task-claim-store.ts'
 import { branchResults } from './branches.ts'
+import { copyHead } from './hand-out.ts'
 import { InstanceEdit, withClaim } from './instance-edit.ts'
 import type { Session } from './session.ts'
 import { handOut } from './snapshot-store.ts'
@@ -14,11 +16,6 @@ interface Found {
   readonly stored: StoredInstance
   readonly entry: DispatchEntry
 }
-
-/** Outputs that are at hand, by task. */
-export type Outputs = ReadonlyMap<string, Uint8Array>
-
-const NO_OUTPUTS: Outputs = new Map()
 
 /** A task as its worker gets it. */
 interface Described {
@@ -31,28 +28,29 @@ interface Described {
  * from. Null: it was lost meanwhile. Given at once where nothing has to be asked for.
  *
  * @param written The instance that was written in the same step.
+ * @param output One that was stored in it.
  */
 export function toClaimedTask(
   session: Session,
   claimed: ClaimedEntry,
   written: StoredInstance | null = null,
-  outputs?: Outputs,
+  output?: TaskResult,
 ): ClaimedTask | null | Promise<ClaimedTask | null> {
   const { instanceId, taskId, claim, deliveries } = claimed
   const of = claimed.stored ?? written
   if (of === null) return null
   const stored = withClaim(of, taskId, claim, deliveries)
   session.cache.set(stored)
-  const present = ({ head, task }: Described): ClaimedTask => ({
+  const given = ({ head, task }: Described): ClaimedTask => ({
     task,
     claim: { instanceId, taskId, ...claim },
     head,
   })
-  const atHand = describeAtHand(stored, claimed, outputs)
-  if (atHand !== null) return present(atHand)
+  const atHand = describeAtHand(stored, claimed, output)
+  if (atHand !== null) return given(atHand)
   const ref = { instanceId, taskId, workerId: claim.workerId, token: claim.token }
   return goneOn(session, stored, taskId, ref).then(async (found) =>
-    found === null ? null : present(await describe(session, found, claimed, outputs)),
+    found === null ? null : given(await describe(session, found, claimed, output)),
   )
 }
 
@@ -100,25 +98,28 @@ async function goneOn(
 function describeAtHand(
   stored: StoredInstance,
   found: FoundTask,
-  known: Outputs = NO_OUTPUTS,
+  known: TaskResult | undefined,
 ): Described | null {
-  const entry = stored.entries.find(({ taskId }) => taskId === found.taskId)
-  if (entry === undefined || entry.timer || branchResults(stored.head).length > 0) return null
+  const { head, entries } = stored
+  const entry = entries.find(({ taskId }) => taskId === found.taskId)
+  if (entry === undefined || entry.timer || branchResults(head).length > 0) return null
   const { inputTaskId } = entry
-  if (inputTaskId === null) return present(stored.head, entry, NO_OUTPUTS)
-  const input = found.input ?? found.outputs?.get(inputTaskId) ?? known.get(inputTaskId)
-  return input === undefined ? null : present(stored.head, entry, new Map([[inputTaskId, input]]))
+  if (inputTaskId === null) return present(copyHead(head), entry, undefined)
+  const own = known?.taskId === inputTaskId ? known.output : undefined
+  const input = found.input ?? found.outputs?.get(inputTaskId) ?? own
+  return input === undefined ? null : present(copyHead(head), entry, input)
 }
 
 async function describe(
   session: Session,
   { stored, entry }: Found,
   found: FoundTask,
-  known: Outputs = NO_OUTPUTS,
+  known?: TaskResult,
 ): Promise<Described> {
   const { head } = stored
   const { inputTaskId } = entry
-  const outputs = new Map([...known, ...(found.outputs ?? [])])
+  const outputs = new Map(found.outputs)
+  if (known !== undefined) outputs.set(known.taskId, known.output)
   // The input that came along may be of before a signal was gone on from.
   const before = found.stored?.entries.find(({ taskId }) => taskId === found.taskId)
   if (found.input !== undefined && inputTaskId !== null && before?.inputTaskId === inputTaskId)
@@ -134,15 +135,18 @@ async function describe(
     const read = await session.store.readOutputs(head.instanceId, missing)
     for (const [taskId, output] of read ?? []) outputs.set(taskId, output)
   }
-  return present(head, entry, outputs)
+  const input = inputTaskId === null ? undefined : outputs.get(inputTaskId)
+  return present(handOut(head, outputs), entry, input)
 }
 
-function present(head: SnapshotHead, entry: DispatchEntry, outputs: Outputs): Described {
-  const filled = handOut(head, outputs)
-  const { inputTaskId } = entry
-  const before = inputTaskId === null ? undefined : outputs.get(inputTaskId)
+/** @param head For the worker to keep. */
+function present(
+  head: SnapshotHead,
+  entry: DispatchEntry,
+  given: Uint8Array | undefined,
+): Described {
   const isJoin = positionOf(head)?.kind === 'at-join'
-  const input = isJoin ? undefined : (before ?? filled.initialInput)
-  const task = { ...entry, tags: [...entry.tags] }
-  return { head: filled, task: toAvailableTask(filled, task, input ?? new Uint8Array(0)) }
+  const input = isJoin ? undefined : (given ?? head.initialInput)
+  const task = { ...entry, tags: entry.tags.slice() }
+  return { head, task: toAvailableTask(head, task, input ?? new Uint8Array(0)) }
 }

@@ -10,6 +10,7 @@ import {
 } from '../dispatch.ts'
 import { applyOutcome } from '../outcome.ts'
 import type {
+  ClaimedTask,
   ClaimNext,
   CommitReceipt,
   CommitTaskParams,
@@ -18,17 +19,34 @@ import type {
 } from '../task-claim-store.ts'
 import { toClaimedTask } from './claimed-task.ts'
 import { InstanceEdit } from './instance-edit.ts'
-import type { Basis, Decision, Session } from './session.ts'
+import { plainCommit } from './plain-commit.ts'
+import type { Basis, Decision, Landed, Session } from './session.ts'
 import { settle } from './settle.ts'
 import type { InstanceWrite, StoredInstance } from './store.ts'
 
 /** Rule D6: the outcome, the claim given up, the following task claimed, in one write. */
-export async function decideCommit(
+export function decideCommit(
+  session: Session,
+  before: StoredInstance,
+  basis: Basis,
+  params: CommitTaskParams,
+): Decision<CommitReceipt> | Promise<Decision<CommitReceipt>> {
+  const write = plainCommit(before, basis.at, params)
+  if (write === null) return decideAnyCommit(session, before, basis, params)
+  const { revision, status } = write.commit
+  return {
+    write,
+    reply: (after, result) => receiptOf(session, params, { revision, status }, after, result),
+  }
+}
+
+async function decideAnyCommit(
   session: Session,
   before: StoredInstance,
   { at, isGuess }: Basis,
-  { claim, outcome, claimNext }: CommitTaskParams,
+  params: CommitTaskParams,
 ): Promise<Decision<CommitReceipt>> {
+  const { claim, outcome, claimNext } = params
   const { store, options } = session
   const { taskId, workerId } = claim
   const edit = InstanceEdit.of(store, before, at)
@@ -55,15 +73,30 @@ export async function decideCommit(
       commit: { taskId, workerId, token, revision, status },
       claimNext: next,
     }),
-    reply: async (after, result) => {
-      const claimed = result?.next ?? null
-      if (result !== null && result.due.length > 0) await settle(session, result.due)
-      if (claimed === null) return { revision, status, next: null }
-      const isOwn = claimed.instanceId === claim.instanceId && outcome.kind === 'completed'
-      const outputs = isOwn ? new Map([[taskId, outcome.output]]) : undefined
-      return { revision, status, next: await toClaimedTask(session, claimed, after, outputs) }
-    },
+    reply: (after, result) => receiptOf(session, params, { revision, status }, after, result),
   }
+}
+
+/** The receipt of a commit that was written; at once, where all that it takes is at hand. */
+function receiptOf(
+  session: Session,
+  { claim, outcome }: CommitTaskParams,
+  { revision, status }: Pick<CommitRecord, 'revision' | 'status'>,
+  after: StoredInstance | null,
+  result: Landed | null,
+): CommitReceipt | Promise<CommitReceipt> {
+  const claimed = result?.next ?? null
+  const due = result?.due ?? []
+  const describe = (): ClaimedTask | null | Promise<ClaimedTask | null> => {
+    if (claimed === null) return null
+    const isOwn = claimed.instanceId === claim.instanceId && outcome.kind === 'completed'
+    const output = isOwn ? { taskId: claim.taskId, output: outcome.output } : undefined
+    return toClaimedTask(session, claimed, after, output)
+  }
+  const next = due.length > 0 ? settle(session, due).then(describe) : describe()
+  return next instanceof Promise
+    ? next.then((task) => ({ revision, status, next: task }))
+    : { revision, status, next }
 }
 
 /** The outcome, then what is pending, a cancel before a pause. */

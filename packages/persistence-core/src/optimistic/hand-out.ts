@@ -11,9 +11,9 @@ export function copyHead(head: SnapshotHead): SnapshotHead {
     ...head,
     initialInput: head.initialInput?.slice() ?? null,
     state: copyState(state),
-    tags: [...head.tags],
+    tags: head.tags.slice(),
     deadline: head.deadline === null ? null : { ...head.deadline },
-    retries: new Map(Array.from(head.retries, copyRetry)),
+    retries: new Map(head.retries.size === 0 ? null : Array.from(head.retries, copyRetry)),
     loopIterations: new Map(head.loopIterations),
   }
 }

@@ -21,11 +21,11 @@ import { entryChanges } from './entry-changes.ts'
 import type { InstanceWrite, OptimisticStore, StoredInstance } from './store.ts'
 
 /** Milliseconds by which the time of a change may be off from the store's clock. */
-const CLOCK_TOLERANCE_MS = 250
+export const CLOCK_TOLERANCE_MS = 250
 /** Milliseconds by which two processes' ideas of the time differ at most; less than the tolerance. */
 const MAX_AHEAD_MS = 200
 /** Results of one write at most that can be told apart by their order. */
-const ORDER_STEP: number = 2 ** 21
+export const ORDER_STEP: number = 2 ** 21
 /** Bytes up to which a branch's output is kept in the head as well: reading it apart costs more. */
 const INLINE_BRANCH_BYTES = 64
 
@@ -81,14 +81,7 @@ export class InstanceEdit {
 
   /** An edit of what is stored. */
   static of(reader: EditReader, before: StoredInstance, at: number): InstanceEdit {
-    const latest = before.entries.reduce(
-      (time, { claim }) => Math.max(time, claim?.claimedAt ?? 0),
-      before.head.updatedAt,
-    )
-    // Another process may have a better idea of the time: what it wrote is not in the future. Where
-    // it is further ahead the store's clock was set back, and goes on from there.
-    const isAhead = latest > at && latest - at <= MAX_AHEAD_MS
-    return new InstanceEdit(reader, before, before.head, isAhead ? latest : at)
+    return new InstanceEdit(reader, before, before.head, timeOfChange(before, at))
   }
 
   /** A new instance. */
@@ -323,6 +316,17 @@ export class InstanceEdit {
     const outputs = await this.#reader.readOutputs(this.instanceId, [lastCompletedTaskId])
     return outputs?.get(lastCompletedTaskId) ?? nothing
   }
+}
+
+/**
+ * Epoch milliseconds that a change is worked out for. Another process may have a better idea of the
+ * time: what it wrote is not in the future. Where it is further ahead the store's clock was set
+ * back, and goes on from there.
+ */
+export function timeOfChange({ head, entries }: StoredInstance, now: number): number {
+  let latest = head.updatedAt
+  for (const { claim } of entries) if (claim !== null) latest = Math.max(latest, claim.claimedAt)
+  return latest > now && latest - now <= MAX_AHEAD_MS ? latest : now
 }
 
 function tasksOf(entries: readonly DispatchEntry[]): ReadonlySet<string> {
