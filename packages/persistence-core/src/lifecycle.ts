@@ -37,7 +37,14 @@ export class Lifecycle {
    */
   async run<T>(signal: AbortSignal | undefined, work: () => T | Promise<T>): Promise<T> {
     this.check(signal)
-    if (signal === undefined) return this.#count(work)
+    if (signal === undefined) {
+      this.#running += 1
+      try {
+        return await work()
+      } finally {
+        this.#ended()
+      }
+    }
     const { promise: aborted, reject } = Promise.withResolvers<never>()
     const abort = (): void => reject(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
@@ -53,9 +60,13 @@ export class Lifecycle {
     try {
       return await work()
     } finally {
-      this.#running -= 1
-      if (this.#running === 0) this.#idle?.()
+      this.#ended()
     }
+  }
+
+  #ended(): void {
+    this.#running -= 1
+    if (this.#running === 0) this.#idle?.()
   }
 
   /** Refuses new calls, waits for the running ones, then calls `release`, once. */

@@ -123,8 +123,14 @@ export class Session {
     const cached = this.cache.get(instanceId)
     const supposed = guess === undefined ? undefined : (cached ?? guess)
     if (supposed !== undefined && this.clock.isKnown) {
-      const done = await this.#tryGuess(decide, supposed)
-      if (done !== null) return done
+      const decided = this.#guess(decide, supposed)
+      // Not a turn later than need be: with a thousand in flight that is what they cost.
+      const decision = decided instanceof Promise ? await decided : decided
+      if (decision !== null && decision.write !== null) {
+        const { write } = decision
+        const result = this.#wrote(await this.#write(write))
+        if (result.written) return this.#landed(decision, write, result)
+      }
     }
     for (let tries = 1; tries < MAX_TRIES; tries += 1) {
       const { now, stored } = await (read?.() ?? this.read(instanceId))
@@ -134,7 +140,7 @@ export class Session {
       // A large write takes its time, and must come through at last.
       const toleranceMs = decision.write.toleranceMs * 2 ** Math.min(tries - 1, 8)
       const write = { ...decision.write, toleranceMs }
-      const result = await this.#write(write)
+      const result = this.#wrote(await this.#write(write))
       if (result.written) return this.#landed(decision, write, result)
       if (tries > EAGER_TRIES) await pause(Math.random() * Math.min(tries * 2, MAX_PAUSE_MS))
     }
@@ -145,31 +151,26 @@ export class Session {
     )
   }
 
-  /** Null where the guess was wrong, or nothing but a write could be right. */
-  async #tryGuess<T>(
+  /** What to write if the guess is right; null where nothing but a write could be right. */
+  #guess<T>(
     decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
     before: StoredInstance | null,
-  ): Promise<Changed<T> | null> {
-    let decision: Decision<T>
+  ): Decision<T> | null | Promise<Decision<T> | null> {
     try {
       const decided = decide({ before, at: this.clock.now(), isGuess: true })
-      // Not a turn later than need be: with a thousand in flight that is what they cost.
-      decision = decided instanceof Promise ? await decided : decided
+      return decided instanceof Promise ? decided.catch(ofGuess) : decided
     } catch (error) {
-      // What is wrong with the call itself is wrong whatever is stored.
-      if (BackendError.is(error)) return null
-      if (error instanceof TypeError || error instanceof RangeError) return null
-      throw error
+      return ofGuess(error)
     }
-    if (decision.write === null) return null
-    const result = await this.#write(decision.write)
-    return result.written ? this.#landed(decision, decision.write, result) : null
   }
 
-  async #write(write: InstanceWrite): Promise<WriteResult> {
+  #write(write: InstanceWrite): Promise<WriteResult> {
     // Whether it lands is not known until the store says so.
     this.cache.delete(write.instanceId)
-    const result = await this.store.write(write)
+    return this.store.write(write)
+  }
+
+  #wrote(result: WriteResult): WriteResult {
     // A clock that is ahead of the store's was observed before that was set back.
     if (!result.written && this.clock.now() > result.now) this.clock.reset(result.now)
     this.clock.observe(result.now)
@@ -181,6 +182,14 @@ export class Session {
     if (!isEnded(after.head.state.status)) this.cache.set(after)
     return { decision, after, result }
   }
+}
+
+/** What is wrong with a guess is not wrong with the call, or will be found to be so without it. */
+function ofGuess(error: unknown): null {
+  if (BackendError.is(error)) return null
+  // What is wrong with the call itself is wrong whatever is stored.
+  if (error instanceof TypeError || error instanceof RangeError) return null
+  throw error
 }
 
 /** A change that was made, and not answered yet. */
