@@ -140,7 +140,7 @@ async function depth(place: Place, depths: readonly number[]): Promise<void> {
   const { Item: item = {} } = await client.send(
     new GetItemCommand({ TableName: place.namespace, Key: { p: { S: p }, s: { S: s } } }),
   )
-  const classId = item.rp?.S?.split('#').at(-1) ?? ''
+  const classId = item.wp?.S?.split('#').at(-1) ?? ''
   await claimOne(backend)
   await pause(FORGOTTEN_MS)
   const look = () => backend.claimAvailableTasks({ workerId: 'w', limit: 1, ttlMs: TTL_MS })
@@ -182,7 +182,7 @@ async function depth(place: Place, depths: readonly number[]): Promise<void> {
     return {
       ...item,
       p: { S: keys.instance(instanceId) },
-      rp: { S: keys.ready(shard, classId) },
+      wp: { S: keys.ready(shard, classId) },
       lp: { S: keys.list(shard) },
     }
   }

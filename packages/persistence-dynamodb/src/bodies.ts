@@ -41,8 +41,8 @@ export class Bodies {
     const chunks = Math.max(1, Math.ceil(bytes.byteLength / CHUNK_BYTES))
     if (bytes.byteLength > LARGE_BYTES) {
       await this.#service.put(noteKey(p, name), {
-        dp: { S: this.#keys.sweep(shardOf(instanceId, this.#shards)) },
-        ds: { N: String(now + SWEEP_AFTER_MS) },
+        wp: { S: this.#keys.sweep(shardOf(instanceId, this.#shards)) },
+        ws: { N: String(now + SWEEP_AFTER_MS) },
       })
     }
     await Promise.all(

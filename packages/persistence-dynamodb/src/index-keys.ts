@@ -32,7 +32,9 @@ export const FRACTION = {
 export interface IndexKeys {
   /** Attributes of its own item. */
   readonly attributes: Attributes
-  /** Further classes that it has waiting tasks of, with the time of the first: each needs a marker. */
+  /** When it has to be looked at again whatever workers serve; null: never. */
+  readonly dueAt: number | null
+  /** Classes that it has waiting tasks of and does not stand for itself, with the time of the first: each needs a marker. */
   readonly markers: ReadonlyMap<string, number>
   /** All classes of its waiting tasks. */
   readonly classes: readonly TaskClass[]
@@ -57,7 +59,8 @@ export function indexKeys(state: State, options: IndexKeyOptions): IndexKeys {
   if (isEnded(work.status)) {
     const code = codeOf(work.status) as EndedCode
     return {
-      attributes: { ...lp, dp: { S: keys.ended(shard, code) }, ds: number(updatedAt) },
+      attributes: { ...lp, wp: { S: keys.ended(shard, code) }, ws: number(updatedAt) },
+      dueAt: null,
       markers: new Map(),
       classes: [],
     }
@@ -66,25 +69,25 @@ export function indexKeys(state: State, options: IndexKeyOptions): IndexKeys {
   const waiting = waitingByClass(state, options.now)
   const due = dueAt(state, options)
   const attributes: Record<string, Attributes[string]> = { ...lp }
+  const classes = [...waiting.values()]
+  let own: TaskClass | null = null
   if (due !== null) {
-    attributes.dp = { S: keys.due(shard) }
-    attributes.ds = number(due)
+    attributes.wp = { S: keys.due(shard) }
+    attributes.ws = number(due)
+  } else {
+    // The class that it stands in already may stay; with several, the others have markers.
+    const [first] = classes.toSorted((a, b) => a.since - b.since)
+    const kept = classes.find(({ one }) => keys.ready(shard, one.id) === before.wp?.S)
+    const place = kept ?? first
+    if (place !== undefined) {
+      own = place.one
+      attributes.wp = { S: keys.ready(shard, own.id) }
+      attributes.ws = number(place.since + (several ? FRACTION.several : FRACTION.one))
+    }
   }
-  // The class that it stands in already may stay; with several, the others have markers.
-  const [first = null] = [...waiting.values()].sort((a, b) => a.since - b.since)
-  const kept = [...waiting.values()].find(({ one }) => keys.ready(shard, one.id) === before.rp?.S)
-  const own = kept ?? first
   const markers = new Map<string, number>()
-  if (own !== null) {
-    attributes.rp = { S: keys.ready(shard, own.one.id) }
-    attributes.rs = number(own.since + (several ? FRACTION.several : FRACTION.one))
-    for (const { one, since } of waiting.values()) if (one !== own.one) markers.set(one.id, since)
-  }
-  return {
-    attributes,
-    markers,
-    classes: [...waiting.values()].map(({ one }) => one),
-  }
+  for (const { one, since } of classes) if (one !== own) markers.set(one.id, since)
+  return { attributes, dueAt: due, markers, classes: classes.map(({ one }) => one) }
 
   function waitingByClass({ entries }: State, now: number) {
     const classes = new Map<string, { readonly one: TaskClass; since: number }>()
@@ -101,7 +104,7 @@ export function indexKeys(state: State, options: IndexKeyOptions): IndexKeys {
 }
 
 /** When the instance has to be looked at again, whatever workers serve; null: never. */
-function dueAt(state: State, { before, now }: IndexKeyOptions): number | null {
+function dueAt(state: State, { keys, before, now }: IndexKeyOptions): number | null {
   const { entries, cancel, pause } = state
   const claims = entries.filter(({ claim }) => isLive(claim, now))
   const expiries = claims.map(({ claim }) => claim?.expiresAt ?? NEVER)
@@ -122,7 +125,7 @@ function dueAt(state: State, { before, now }: IndexKeyOptions): number | null {
   if (expiry === NEVER) return NEVER + (fraction === FRACTION.one ? 0 : 1)
   // A look that comes a little early finds a live claim, and goes on.
   const grid = gridOf(claims, expiry)
-  const kept = Number(before.ds?.N ?? Number.NaN)
+  const kept = keys.isDue(before.wp?.S) ? Number(before.ws?.N) : Number.NaN
   const isKept = kept % 1 === fraction && kept <= expiry && kept > expiry - grid
   return isKept ? kept : atLeast(expiry - (expiry % Math.max(grid / 2, 1)), fraction)
 }

@@ -10,6 +10,7 @@ import { conditionOf, difference, ItemUpdates } from './item-updates.ts'
 import { type Keys, randomName, shardOf } from './keys.ts'
 import { Leftovers } from './leftovers.ts'
 import type { Markers } from './markers.ts'
+import { pack } from './packing.ts'
 import type { Results } from './results.ts'
 import type { Conditional, Service } from './service.ts'
 import type { StateCodec } from './state-codec.ts'
@@ -157,11 +158,13 @@ export class InstanceStore {
       const nothing = { next: null, answer: () => undefined }
       if (known === null) return nothing
       const { attributes } = known.item
-      const place = indexKeys(known.state, { keys, shards, now, before: attributes }).attributes
-      const isInPlace = ['rp', 'rs', 'dp', 'ds'].every(
-        (name) =>
-          (place[name]?.S ?? place[name]?.N) === (attributes[name]?.S ?? attributes[name]?.N),
-      )
+      const place = indexKeys(known.state, { keys, shards, now, before: attributes })
+      const { markers } = known.state
+      const isInPlace =
+        place.attributes.wp?.S === attributes.wp?.S &&
+        place.attributes.ws?.N === attributes.ws?.N &&
+        place.markers.size === markers.size &&
+        [...markers.keys()].every((classId) => place.markers.has(classId))
       return isInPlace ? nothing : { next: known.state, answer: () => undefined }
     })
   }
@@ -230,7 +233,8 @@ export class InstanceStore {
     }
     // Until the reply has come it is not known what is there.
     this.#cache.delete(instanceId)
-    const result = await this.#compareAndSet(instanceId, item, after, others)
+    const stored = pack(after)
+    const result = await this.#compareAndSet(instanceId, item, stored, others)
     const found = result.found === null ? null : withoutKey(instanceId, result.found)
     // A request that was repeated because its reply was lost finds itself (rule S7).
     if (!result.written && found?.hasWrite(name) !== true) {
@@ -238,13 +242,13 @@ export class InstanceStore {
       if (found !== null && !found.isTombstone) this.#remember(found)
       return { found }
     }
-    const written = new InstanceItem(instanceId, after)
+    const written = new InstanceItem(instanceId, stored, after)
     const state: State = { ...next, markers: place.markers, tail: encoded.tail }
     written.state = Promise.resolve(state)
     if (result.written) this.#remember(written)
     this.#leftovers.replaced({ item: written, state }, known, encoded.written)
-    if (after.rp !== undefined) this.#nudge.nudge()
-    if (after.ds !== undefined && !isEnded(written.status)) this.#nudge.due(Number(after.ds.N))
+    if (place.classes.length > 0) this.#nudge.nudge()
+    if (place.dueAt !== null) this.#nudge.due(place.dueAt)
     if (change.finally !== undefined) this.later(() => change.finally?.() ?? Promise.resolve())
     return { after: { item: written, state } }
 
@@ -263,7 +267,7 @@ export class InstanceStore {
     const { service, keys } = this.#parts
     const key = keys.head(instanceId)
     if (others.length === 0) return this.#updates.compareAndSet(key, item, after)
-    const update = difference(item?.attributes ?? {}, after)
+    const update = difference(item?.stored ?? {}, after)
     return service.transact(key, update, conditionOf(item?.writes ?? null), others)
   }
 
@@ -287,7 +291,7 @@ export class InstanceStore {
     const { instanceId, attributes } = item
     this.#cache.delete(instanceId)
     const { e, t, tl } = attributes
-    const size = (e?.S?.length ?? 0) + (t?.S?.length ?? 0) + (tl?.L?.length ?? 0) * 1024
+    const size = (e?.S?.length ?? 0) + (t?.S?.length ?? 0) + (tl?.B?.byteLength ?? 0)
     if (size > MAX_CACHED_BYTES || isEnded(item.status)) return
     this.#cache.set(instanceId, item)
     if (this.#cache.size <= MAX_CACHED) return

@@ -144,7 +144,7 @@ export class InstanceWriter {
       tail = []
       hasResults = true
     } else if (news.length > 0) {
-      const room = ITEM_BYTES - sizeOf(known?.item.attributes ?? {}) - bytesOf(news)
+      const room = ITEM_BYTES - sizeOf(known?.item.stored ?? {}) - bytesOf(news)
       const ends = isEnded(state.head.state.status)
       if (tail.length === 0 || room >= 0 || isNewSet || (ends && tail.length < MANY_RESULTS)) {
         tail = all

@@ -22,10 +22,10 @@ const SMALL_BYTES = 2048
 /** A conditional update of an instance's own item. */
 interface Call {
   readonly key: ItemKey
+  /** What must still be there; null: there must be no item. */
+  readonly before: InstanceItem | null
+  /** What is to be there, as it is stored. */
   readonly after: Attributes
-  readonly update: Update
-  /** The write names that must still be there; null: there must be no item. */
-  readonly writes: string | null
 }
 
 /**
@@ -44,7 +44,7 @@ export class ItemUpdates {
       maxCalls: MAX_STATEMENTS,
       maxBytes: MAX_BYTES,
       maxInFlight: MAX_IN_FLIGHT,
-      sizeOf: ({ update }) => sizeOf(update.set),
+      sizeOf: ({ after }) => sizeOf(after),
     })
   }
 
@@ -54,11 +54,10 @@ export class ItemUpdates {
     before: InstanceItem | null,
     after: Attributes,
   ): Promise<Conditional> {
-    const update = difference(before?.attributes ?? {}, after)
     const { promise, resolve } = Promise.withResolvers<Conditional>()
     // At the end of this turn: what is called in one go leaves in one go.
     if (this.#waiting.length === 0) setImmediate(() => this.#leave())
-    this.#waiting.push({ call: { key, after, update, writes: before?.writes ?? null }, resolve })
+    this.#waiting.push({ call: { key, before, after }, resolve })
     return promise.then(settled)
   }
 
@@ -112,30 +111,31 @@ export class ItemUpdates {
     )
   }
 
-  #single({ key, after, update, writes }: Call): Promise<Conditional> {
-    const condition = conditionOf(writes)
-    return writes === null || sizeOf(after) <= SMALL_BYTES
+  #single({ key, before, after }: Call): Promise<Conditional> {
+    const condition = conditionOf(before?.writes ?? null)
+    return before === null || sizeOf(after) <= SMALL_BYTES
       ? this.#service.putIf(key, after, condition)
-      : this.#service.updateIf(key, update, condition)
+      : this.#service.updateIf(key, difference(before.stored, after), condition)
   }
 
-  #statement({ key, update, writes }: Call): BatchStatementRequest {
+  #statement({ key, before, after }: Call): BatchStatementRequest {
     const { tableName } = this.#service
-    if (writes === null) {
-      const item = { ...keyOf(key), ...update.set }
+    if (before === null) {
+      const item = { ...keyOf(key), ...after }
       const names = Object.keys(item).map((name) => `'${name}':?`)
       return {
         Statement: `INSERT INTO "${tableName}" VALUE {${names.join(',')}}`,
         Parameters: Object.values(item),
       }
     }
+    const update = difference(before.stored, after)
     const parameters: AttributeValue[] = []
     const sets = Object.entries(update.set).map(([name, value]) => {
       parameters.push(value)
       return `SET "${name}"=?`
     })
     const removes = update.remove.map((name) => `REMOVE "${name}"`)
-    parameters.push({ S: key.p }, { S: key.s }, { S: writes })
+    parameters.push({ S: key.p }, { S: key.s }, { S: before.writes })
     return {
       Statement: `UPDATE "${tableName}" ${[...sets, ...removes].join(' ')} WHERE "p"=? AND "s"=? AND "w"=?`,
       Parameters: parameters,

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 
 /** Key of an item of the table. */
 export interface ItemKey {
@@ -47,22 +47,32 @@ export class Keys {
     return `${this.prefix}#CLASSES`
   }
 
-  /** Index `ready`: tasks of a class that wait, by when they became due. */
+  /** Index `work`: tasks of a class that wait, by when they became due. */
   ready(shard: number, classId: string): string {
     return `${this.prefix}#R#${shard}#${classId}`
   }
 
-  /** Index `due`: instances to look at again at a time: claims that expire, timers, signals. */
+  /** Whether this is a partition of tasks that wait. */
+  isReady(partition: string | undefined): boolean {
+    return partition?.startsWith(`${this.prefix}#R#`) === true
+  }
+
+  /** Index `work`: instances to look at again at a time: claims that expire, timers, signals. */
   due(shard: number): string {
     return `${this.prefix}#D#${shard}`
   }
 
-  /** Index `due`: instances that have ended, by when. */
+  /** Whether this is a partition of instances to look at again. */
+  isDue(partition: string | undefined): boolean {
+    return partition?.startsWith(`${this.prefix}#D#`) === true
+  }
+
+  /** Index `work`: instances that have ended, by when. */
   ended(shard: number, code: EndedCode): string {
     return `${this.prefix}#X#${shard}#${code}`
   }
 
-  /** Index `due`: partitions to be swept at a time. */
+  /** Index `work`: partitions to be swept at a time. */
   sweep(shard: number): string {
     return `${this.prefix}#S#${shard}`
   }
@@ -75,7 +85,7 @@ export class Keys {
 
 /** Which of so many shards an instance belongs to. */
 export function shardOf(instanceId: string, shards: number): number {
-  return shards === 1 ? 0 : createHash('sha256').update(instanceId).digest().readUInt32BE() % shards
+  return shards === 1 ? 0 : hash('sha256', instanceId, 'buffer').readUInt32BE() % shards
 }
 
 /** A short name for any text: 128 bits, so that two texts never share it. */
@@ -87,10 +97,19 @@ export function digest(...parts: readonly string[]): string {
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 
+/** Random bytes for names to come: asking for them one name at a time takes many times as long. */
+const noise: Uint8Array<ArrayBuffer> = new Uint8Array(2048)
+let used: number = noise.length
+
 /** Random characters. */
 export function randomName(length: number): string {
+  if (used + length > noise.length) {
+    crypto.getRandomValues(noise)
+    used = 0
+  }
   let name = ''
-  for (const byte of crypto.getRandomValues(new Uint8Array(length))) name += ALPHABET[byte & 63]
+  for (const end = used + length; used < end; used += 1)
+    name += ALPHABET[(noise[used] as number) & 63]
   return name
 }
 

@@ -41,11 +41,11 @@ export class DynamoDBMaintenance {
     await Promise.all(
       partitions.map(async (partition) => {
         let left = limit + 1
-        await this.#each('due', partition, {
+        await this.#each('work', partition, {
           before: endedBefore,
-          visit: ({ p, ds }) => {
+          visit: ({ p, ws }) => {
             const instanceId = this.#parts.keys.instanceIdOf(p?.S ?? '')
-            found.push({ instanceId, endedAt: Number(ds?.N) })
+            found.push({ instanceId, endedAt: Number(ws?.N) })
             left -= 1
             return left > 0
           },
@@ -102,10 +102,10 @@ export class DynamoDBMaintenance {
     )
     const ready = shards.flatMap((shard) =>
       classes.map(({ id }) =>
-        this.#each('ready', keys.ready(shard, id), {
+        this.#each('work', keys.ready(shard, id), {
           before: now + 1,
-          visit: ({ p, rs }) => {
-            const time = Number(rs?.N)
+          visit: ({ p, ws }) => {
+            const time = Number(ws?.N)
             if (time % 1 !== FRACTION.one) unclear.add(p?.S ?? '')
             else {
               count.available += 1
@@ -117,9 +117,9 @@ export class DynamoDBMaintenance {
       ),
     )
     const due = shards.map((shard) =>
-      this.#each('due', keys.due(shard), {
-        visit: ({ p, ds }) => {
-          const time = Number(ds?.N)
+      this.#each('work', keys.due(shard), {
+        visit: ({ p, ws }) => {
+          const time = Number(ws?.N)
           const isOneClaim = time % 1 === FRACTION.one && time > now && time <= NEVER
           if (isOneClaim) count.claimed += 1
           else if (time % 1 !== FRACTION.timer) unclear.add(p?.S ?? '')
@@ -165,7 +165,7 @@ export class DynamoDBMaintenance {
   async #isEmpty(classId: string): Promise<boolean> {
     let isEmpty = true
     for (const shard of this.#shardList()) {
-      await this.#each('ready', this.#parts.keys.ready(shard, classId), {
+      await this.#each('work', this.#parts.keys.ready(shard, classId), {
         visit: () => {
           isEmpty = false
           return false
@@ -177,11 +177,11 @@ export class DynamoDBMaintenance {
 
   /** Goes through a partition of an index until `visit` has had enough. */
   async #each(
-    index: 'ready' | 'due' | 'list',
+    index: 'work' | 'list',
     partition: string,
     options: { readonly before?: number; readonly visit: (item: Attributes) => boolean },
   ): Promise<void> {
-    const [hash, range] = { ready: ['rp', 'rs'], due: ['dp', 'ds'], list: ['lp', 'p'] }[index]
+    const [hash, range] = { work: ['wp', 'ws'], list: ['lp', 'p'] }[index]
     let start: Attributes | null = null
     do {
       const page: { readonly items: readonly Attributes[]; readonly next: Attributes | null } =

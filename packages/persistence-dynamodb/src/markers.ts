@@ -9,7 +9,8 @@ const IN_FLIGHT_MS = 600_000
 
 /**
  * An item has one place in an index, but an instance at a fork may have waiting tasks of several
- * classes. Its own item stands in the index for one of them, and a marker beside it for each other.
+ * classes, and claims besides. Its own item stands in the index for its claims, else for one of the
+ * classes, and a marker beside it for each other class.
  *
  * A marker is a hint, and must be there before the task that it leads to. So it is written first,
  * with the name of the write that the instance's item must still have for the writer to succeed
@@ -40,8 +41,8 @@ export class Markers {
         const there = known.get(classId)
         if (there !== undefined && there <= since) return
         await this.#service.put(markerKey(this.#keys.instance(instanceId), classId), {
-          rp: { S: this.#keys.ready(shard, classId) },
-          rs: { N: String(since + FRACTION.several) },
+          wp: { S: this.#keys.ready(shard, classId) },
+          ws: { N: String(since + FRACTION.several) },
           f: { S: before?.lastWrite ?? '' },
           a: { N: String(now) },
         })

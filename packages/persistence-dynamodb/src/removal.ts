@@ -65,8 +65,8 @@ export class Removal {
         w: { S: writes },
         z: { S: head.life },
         k: { N: String(head.token) },
-        dp: { S: keys.sweep(shardOf(instanceId, this.#parts.shards)) },
-        ds: { N: String(needsTombstone ? keepUntil + 1 : now) },
+        wp: { S: keys.sweep(shardOf(instanceId, this.#parts.shards)) },
+        ws: { N: String(needsTombstone ? keepUntil + 1 : now) },
         [TTL_ATTRIBUTE]: { N: String(Math.ceil((now + LEFTOVER_MS) / 1000)) },
       }
       const { written, found } = await service.putIf(key, tombstone, whileLast(head))
@@ -91,8 +91,8 @@ export class Removal {
     let swept = 0
     for (let shard = 0; shard < shards && swept < MAX_SWEPT; shard += 1) {
       const { items } = await service.query({
-        IndexName: 'due',
-        KeyConditionExpression: 'dp = :p AND ds <= :now',
+        IndexName: 'work',
+        KeyConditionExpression: 'wp = :p AND ws <= :now',
         ExpressionAttributeValues: {
           ':p': { S: keys.sweep(shard) },
           ':now': { N: String(service.clock.now()) },
@@ -181,7 +181,7 @@ export class Removal {
         await service.query({
           KeyConditionExpression: 'p = :p',
           ExpressionAttributeValues: { ':p': { S: keys.instance(instanceId) } },
-          ProjectionExpression: 's, w, x, z, k, st, ua',
+          ProjectionExpression: 's, w, z, k, st, i',
           ConsistentRead: true,
           ...(start === null ? undefined : { ExclusiveStartKey: start }),
         })

@@ -17,7 +17,7 @@ export const TTL_ATTRIBUTE = 'ttl'
 /** Milliseconds that a table may take to be made. */
 const CREATING_MS = 60_000
 
-/** The table, as `CreateTable` takes it: on demand, three indexes of keys. */
+/** The table, as `CreateTable` takes it: on demand, two indexes. */
 export function tableDefinition(tableName: string): CreateTableCommandInput {
   return {
     TableName: tableName,
@@ -25,10 +25,8 @@ export function tableDefinition(tableName: string): CreateTableCommandInput {
     AttributeDefinitions: [
       { AttributeName: 'p', AttributeType: 'S' },
       { AttributeName: 's', AttributeType: 'S' },
-      { AttributeName: 'rp', AttributeType: 'S' },
-      { AttributeName: 'rs', AttributeType: 'N' },
-      { AttributeName: 'dp', AttributeType: 'S' },
-      { AttributeName: 'ds', AttributeType: 'N' },
+      { AttributeName: 'wp', AttributeType: 'S' },
+      { AttributeName: 'ws', AttributeType: 'N' },
       { AttributeName: 'lp', AttributeType: 'S' },
     ],
     KeySchema: [
@@ -37,18 +35,10 @@ export function tableDefinition(tableName: string): CreateTableCommandInput {
     ],
     GlobalSecondaryIndexes: [
       {
-        IndexName: 'ready',
+        IndexName: 'work',
         KeySchema: [
-          { AttributeName: 'rp', KeyType: 'HASH' },
-          { AttributeName: 'rs', KeyType: 'RANGE' },
-        ],
-        Projection: { ProjectionType: 'KEYS_ONLY' },
-      },
-      {
-        IndexName: 'due',
-        KeySchema: [
-          { AttributeName: 'dp', KeyType: 'HASH' },
-          { AttributeName: 'ds', KeyType: 'RANGE' },
+          { AttributeName: 'wp', KeyType: 'HASH' },
+          { AttributeName: 'ws', KeyType: 'RANGE' },
         ],
         Projection: { ProjectionType: 'KEYS_ONLY' },
       },

@@ -175,7 +175,7 @@ export class StateCodec {
         ({ result }) =>
           result?.output instanceof Uint8Array && Buffer.compare(result.output, finalOutput) === 0,
       )
-      const isInList = parts[3].attributes.tl?.L !== undefined
+      const isInList = parts[3].attributes.tl?.B !== undefined
       if (shared !== undefined && isInList && finalOutput.byteLength > 0)
         final = { ft: { S: shared.taskId } }
       else if (finalOutput.byteLength <= ENDED_BYTES / 4) final = { fo: { B: finalOutput } }

@@ -43,10 +43,11 @@ export function tellsOfWork(record: StreamRecordLike, keyPrefix = 'sayiir'): boo
   const { Keys: key, NewImage: now, OldImage: before } = dynamodb ?? {}
   const p = key?.p?.S ?? ''
   const s = key?.s?.S ?? ''
-  if (!p.startsWith(new Keys(keyPrefix).instance(''))) return false
+  const keys = new Keys(keyPrefix)
+  if (!p.startsWith(keys.instance(''))) return false
   if (s !== HEAD && markedClassOf(s) === null) return false
   if (eventName === 'REMOVE') return false
   if (now === undefined) return true
-  if (now.rp === undefined) return false
-  return before?.rp?.S !== now.rp.S || before?.rs?.N !== now.rs?.N
+  if (!keys.isReady(now.wp?.S)) return false
+  return before?.wp?.S !== now.wp?.S || before?.ws?.N !== now.ws?.N
 }

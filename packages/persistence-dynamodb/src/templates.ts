@@ -18,24 +18,17 @@ Resources:
       AttributeDefinitions:
         - { AttributeName: p, AttributeType: S }
         - { AttributeName: s, AttributeType: S }
-        - { AttributeName: rp, AttributeType: S }
-        - { AttributeName: rs, AttributeType: N }
-        - { AttributeName: dp, AttributeType: S }
-        - { AttributeName: ds, AttributeType: N }
+        - { AttributeName: wp, AttributeType: S }
+        - { AttributeName: ws, AttributeType: N }
         - { AttributeName: lp, AttributeType: S }
       KeySchema:
         - { AttributeName: p, KeyType: HASH }
         - { AttributeName: s, KeyType: RANGE }
       GlobalSecondaryIndexes:
-        - IndexName: ready
+        - IndexName: work
           KeySchema:
-            - { AttributeName: rp, KeyType: HASH }
-            - { AttributeName: rs, KeyType: RANGE }
-          Projection: { ProjectionType: KEYS_ONLY }
-        - IndexName: due
-          KeySchema:
-            - { AttributeName: dp, KeyType: HASH }
-            - { AttributeName: ds, KeyType: RANGE }
+            - { AttributeName: wp, KeyType: HASH }
+            - { AttributeName: ws, KeyType: RANGE }
           Projection: { ProjectionType: KEYS_ONLY }
         - IndexName: list
           KeySchema:
@@ -67,19 +60,11 @@ export function terraformResource(tableName: string = 'sayiir'): string {
     type = "S"
   }
   attribute {
-    name = "rp"
+    name = "wp"
     type = "S"
   }
   attribute {
-    name = "rs"
-    type = "N"
-  }
-  attribute {
-    name = "dp"
-    type = "S"
-  }
-  attribute {
-    name = "ds"
+    name = "ws"
     type = "N"
   }
   attribute {
@@ -88,15 +73,9 @@ export function terraformResource(tableName: string = 'sayiir'): string {
   }
 
   global_secondary_index {
-    name            = "ready"
-    hash_key        = "rp"
-    range_key       = "rs"
-    projection_type = "KEYS_ONLY"
-  }
-  global_secondary_index {
-    name            = "due"
-    hash_key        = "dp"
-    range_key       = "ds"
+    name            = "work"
+    hash_key        = "wp"
+    range_key       = "ws"
     projection_type = "KEYS_ONLY"
   }
   global_secondary_index {

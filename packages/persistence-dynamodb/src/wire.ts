@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb'
 import type { ServiceClock } from './clock.ts'
@@ -26,6 +27,8 @@ export type WireClient = {
   readonly config: Pick<DynamoDBClient['config'], 'signer' | 'requestHandler'>
 }
 
+type Signer = Awaited<ReturnType<WireClient['config']['signer']>>
+
 /** Where the SDK sent its requests, and for which scope it signed them. */
 interface Target extends Pick<SentRequest, 'protocol' | 'hostname' | 'port' | 'path'> {
   /** Of every request. */
@@ -35,7 +38,7 @@ interface Target extends Pick<SentRequest, 'protocol' | 'hostname' | 'port' | 'p
 }
 
 /** The body of a reply, as the SDK's handler gives it in Node. */
-type ReplyBody = AsyncIterable<string> & { setEncoding(encoding: 'utf8'): void }
+type ReplyBody = Readable
 
 /**
  * Sends the frequent requests without the SDK's middleware and schemas, which take half of a
@@ -50,7 +53,7 @@ export class Wire implements Transport {
   readonly #clock: ServiceClock
   readonly #timeoutMs: number
   #target: Target | null = null
-  #signer: ReturnType<WireClient['config']['signer']> | null = null
+  #signer: Promise<Signer> | null = null
 
   constructor(sdk: SdkTransport, client: WireClient, clock: ServiceClock, timeoutMs: number) {
     this.#sdk = sdk
@@ -68,20 +71,39 @@ export class Wire implements Transport {
     if (target === null || !FREQUENT.has(operation)) return this.#sdk.send(operation, input)
     const body = toWire(input)
     const until = performance.now() + this.#timeoutMs
-    const abortSignal = AbortSignal.timeout(this.#timeoutMs)
-    for (let attempts = 1; ; attempts += 1) {
-      try {
-        const { status, text } = await this.#post(target, operation, body, abortSignal)
-        const $metadata = { httpStatusCode: status, attempts }
-        if (status !== 200) throw errorOf(text, $metadata)
-        return { ...replyOf(text, $metadata), $metadata } as unknown as O
-      } catch (error) {
-        if (abortSignal.aborted) throw timeout()
-        if (attempts === MAX_ATTEMPTS || !isPassing(error)) throw error
-        const pause = Math.random() * PAUSE_MS * 2 ** attempts
-        if (performance.now() + pause > until) throw error
-        await sleep(pause)
+    const controller = new AbortController()
+    const abortSignal = controller.signal
+    // Not `AbortSignal.timeout`: that one fires though the reply has long been there.
+    const timer = setTimeout(() => controller.abort(), this.#timeoutMs).unref()
+    try {
+      for (let attempts = 1; ; attempts += 1) {
+        try {
+          const { status, text } = await this.#post(target, operation, body, abortSignal)
+          const $metadata = { httpStatusCode: status, attempts }
+          if (status !== 200) throw errorOf(text, $metadata)
+          return { ...replyOf(text, $metadata), $metadata } as unknown as O
+        } catch (error) {
+          if (abortSignal.aborted) throw timeout()
+          if (attempts === MAX_ATTEMPTS || !isPassing(error)) throw error
+          const pause = Math.random() * PAUSE_MS * 2 ** attempts
+          if (performance.now() + pause > until) throw error
+          await sleep(pause)
+        }
       }
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #signerOf({ signer }: WireClient['config']): Promise<Signer> {
+    const signing = this.#signer ?? signer()
+    this.#signer = signing
+    try {
+      return await signing
+    } catch (error) {
+      // The next request asks anew: what was amiss, such as credentials not yet there, may pass.
+      if (this.#signer === signing) this.#signer = null
+      throw error
     }
   }
 
@@ -92,8 +114,7 @@ export class Wire implements Transport {
     abortSignal: AbortSignal,
   ): Promise<{ readonly status: number; readonly text: string }> {
     const { config } = this.#client
-    this.#signer ??= config.signer()
-    const signer = await this.#signer
+    const signer = await this.#signerOf(config)
     const request = {
       ...{ method: 'POST', protocol, hostname, path, query: {}, body },
       ...(port === undefined ? undefined : { port }),
@@ -115,11 +136,20 @@ export class Wire implements Transport {
   }
 }
 
-async function textOf(body: ReplyBody): Promise<string> {
-  body.setEncoding('utf8')
+/** By events: an iterator over the parts takes longer than all of them. */
+function textOf(body: ReplyBody): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
   let text = ''
-  for await (const part of body) text += part
-  return text
+  body.setEncoding('utf8')
+  body.on('data', (part: string) => {
+    text += part
+  })
+  body.once('end', () => resolve(text))
+  body.once('error', reject)
+  body.once('close', () => {
+    if (!body.readableEnded) reject(cutShort())
+  })
+  return promise
 }
 
 /** Null: signed in a way that is not known here. */
@@ -166,6 +196,10 @@ function errorOf(text: string, $metadata: Metadata): Error {
   const says = message ?? Message
   const error = new Error(typeof says === 'string' ? says : `status ${$metadata.httpStatusCode}`)
   return Object.assign(error, rest, { name, $metadata })
+}
+
+function cutShort(): Error {
+  return Object.assign(new Error('the reply was cut short'), { code: 'ECONNRESET' })
 }
 
 function timeout(): Error {

@@ -43,7 +43,6 @@ export interface Extent {
 
 /** A part of an index that is read from its front. */
 interface Front {
-  readonly index: 'ready' | 'due'
   readonly partition: string
   /** Null: instances to look at whatever the worker serves. */
   readonly of: TaskClass | null
@@ -83,16 +82,14 @@ export class WorkFinder {
     const scan = new WorkScan(request, this.#agingIntervalMs, this.#instances.now)
     const { classes } = this.#parts
     const ready = (of: readonly TaskClass[]): Front[] =>
-      of.flatMap((one) =>
-        this.#fronts('ready', (shard) => this.#parts.keys.ready(shard, one.id), one),
-      )
+      of.flatMap((one) => this.#fronts((shard) => this.#parts.keys.ready(shard, one.id), one))
     const known = classes.served(request.filter)
     const fronts = ready(known)
     const page = Math.ceil(extent.ahead / Math.max(fronts.length, 1))
     const limit = Math.min(Math.max(page, MIN_PAGE), MAX_PAGE)
     if (extent.isRefill === true) await this.#readPages(fronts, limit, scan)
     else {
-      fronts.push(...this.#fronts('due', (shard) => this.#parts.keys.due(shard), null))
+      fronts.push(...this.#fronts((shard) => this.#parts.keys.due(shard), null))
       // Classes that others have just made are not waited for before the known ones are looked at.
       const late = classes.refresh().then(async () => {
         const ids = new Set(known.map(({ id }) => id))
@@ -122,13 +119,8 @@ export class WorkFinder {
     }
   }
 
-  #fronts(
-    index: Front['index'],
-    partition: (shard: number) => string,
-    of: TaskClass | null,
-  ): Front[] {
+  #fronts(partition: (shard: number) => string, of: TaskClass | null): Front[] {
     return this.#shardList().map((shard) => ({
-      index,
       partition: partition(shard),
       of,
       start: null,
@@ -144,18 +136,17 @@ export class WorkFinder {
   async #readPages(fronts: readonly Front[], limit: number, scan: WorkScan): Promise<void> {
     await Promise.all(
       fronts.map(async (front) => {
-        const [hash, range] = front.index === 'ready' ? ['rp', 'rs'] : ['dp', 'ds']
         const { items, next } = await this.#parts.service.query({
-          IndexName: front.index,
-          KeyConditionExpression: `${hash} = :p`,
+          IndexName: 'work',
+          KeyConditionExpression: 'wp = :p',
           ExpressionAttributeValues: { ':p': { S: front.partition } },
           Limit: limit,
           ...(front.start === null ? undefined : { ExclusiveStartKey: front.start }),
         })
         front.start = next
         front.isDone = next === null
-        for (const { p, s, [range as string]: key } of items) {
-          const time = Math.floor(Number(key?.N))
+        for (const { p, s, ws } of items) {
+          const time = Math.floor(Number(ws?.N))
           if (time > scan.now) {
             scan.nextDueAt = Math.min(scan.nextDueAt ?? time, time)
             front.isDone = true
@@ -222,7 +213,7 @@ export class WorkFinder {
 /** Whether the instance stands in the index as the hint said, so that it is not the index that lags. */
 function isStillThere({ item, state }: Known, { s, of }: Hint, { keys }: Parts): boolean {
   if (s !== HEAD) return true
-  const { dp, rp } = item.attributes
-  if (of === null) return dp !== undefined
-  return rp?.S?.endsWith(`#${of.id}`) === true && rp.S.startsWith(keys.prefix) && isOpen(state)
+  const partition = item.attributes.wp?.S
+  if (of === null) return keys.isDue(partition)
+  return keys.isReady(partition) && partition?.endsWith(`#${of.id}`) === true && isOpen(state)
 }

@@ -122,11 +122,11 @@ describe('records of the table’s stream', () => {
 
   test('say yes where they do not tell enough', () => {
     const keys = (s: string) => ({ p: { S: 'sayiir#I#i' }, s: { S: s } })
-    const rp = { S: 'sayiir#R#0#x' }
+    const wp = { S: 'sayiir#R#0#x' }
     expect(tellsOfWork({ eventName: 'MODIFY', dynamodb: { Keys: keys('H') } })).toBe(true)
     expect(tellsOfWork({ eventName: 'INSERT', dynamodb: { Keys: keys('M#x') } })).toBe(true)
     expect(
-      tellsOfWork({ eventName: 'MODIFY', dynamodb: { Keys: keys('H'), NewImage: { rp } } }),
+      tellsOfWork({ eventName: 'MODIFY', dynamodb: { Keys: keys('H'), NewImage: { wp } } }),
     ).toBe(true)
     expect(tellsOfWork({ eventName: 'REMOVE', dynamodb: { Keys: keys('H') } })).toBe(false)
     expect(tellsOfWork({ eventName: 'INSERT', dynamodb: { Keys: keys('T#x#a') } })).toBe(false)

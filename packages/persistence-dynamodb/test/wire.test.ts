@@ -98,6 +98,30 @@ describe('requests without the layers of the SDK', () => {
     }
   })
 
+  test('ask for the signer again where it could not be had', async () => {
+    const through = client(inject('dynamodb').url)
+    onTestFinished(() => through.destroy())
+    const clock = new ServiceClock()
+    const sdk = new SdkTransport(through, clock, 5000)
+    const { requestHandler, signer } = through.config
+    let asked = 0
+    const config = {
+      requestHandler,
+      signer: (...args: Parameters<typeof signer>) => {
+        asked += 1
+        return asked === 1 ? Promise.reject(new Error('no credentials yet')) : signer(...args)
+      },
+    }
+    const wire = new Wire(sdk, { config }, clock, 5000)
+    const get = { TableName: 'sayiir', Key: { p: { S: 'none' }, s: { S: 'H' } } }
+    await wire.send('GetItem', get)
+    expect(asked).toBe(0)
+    await expect(wire.send('GetItem', get)).rejects.toThrow('no credentials yet')
+    for (let round = 0; round < 2; round += 1)
+      expect(await wire.send('GetItem', get)).toMatchObject({ $metadata: { attempts: 1 } })
+    expect(asked).toBe(2)
+  })
+
   test('are not used where the SDK signs in another way', async () => {
     const clock = new ServiceClock()
     const through = client(inject('dynamodb').url)
