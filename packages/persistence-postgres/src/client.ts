@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BackendError } from '@sayiir/persistence-core'
 import { isRefusedForOthers, toBackendError } from './errors.ts'
 
-/** A row: the text of each column, which comes as bytes from a client of the caller's. */
-export type Row = readonly (string | Buffer | null)[]
+/** A row: the text of each column, which comes as bytes from a client of the caller's; numbers where it came as JSON. */
+export type Row = readonly (string | number | Buffer | null)[]
 
 /** What is used of a client of `postgres`. */
 export interface PostgresClient {

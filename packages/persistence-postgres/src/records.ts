@@ -42,7 +42,8 @@ export function text(row: Row, column: number): string {
 /** A column's text, or null. */
 export function textOrNull(row: Row, column: number): string | null {
   const value = row[column] ?? null
-  return value === null || typeof value === 'string' ? value : value.toString('utf8')
+  if (value === null || typeof value === 'string') return value
+  return typeof value === 'number' ? String(value) : value.toString('utf8')
 }
 
 /** A column's number. */

@@ -16,10 +16,11 @@ import { plain, texts } from './literals.ts'
 import { bytes, forkSlot, json, markOf, number, text, toInstance } from './records.ts'
 import { TakenRows } from './taken-rows.ts'
 
-const CLAIM_AVAILABLE = `SELECT now_ms, array_to_json(due)::text, NULL, NULL, token, deliveries::text, instance_id, task_id,
-  entries, input, numbers, definition_hash, signals, head, initial_input, final_output
-  FROM {s}.claim_available($1::text, $2::text::bigint, $3::text::bigint, $4::text::integer, $5::text,
-    $6::text::bigint)`
+/** A row: an array in JSON, of which the first tells the clock and what is due; from the third value on it is a task. */
+const CLAIM_AVAILABLE = `SELECT {s}.claim_available($1::text, $2::text::bigint, $3::text::bigint,
+  $4::text::integer, $5::text, $6::text::bigint)`
+/** Where a task begins in those rows. */
+const TASK = 2
 
 const FIND_AVAILABLE = `SELECT now_ms, array_to_json(due)::text, instance_id, task_id, entries, input, numbers,
   definition_hash, signals, head, initial_input, final_output
@@ -146,9 +147,11 @@ export class ClaimStore {
       filterText(filter),
       String(this.#agingIntervalMs),
     ])
-    const [first = []] = rows
+    const replies = rows.map((row) => json<Row>(row, 0) ?? [])
+    const [first = []] = replies
     const now = number(first, 0)
-    const taken = new TakenRows(rows, now)
+    const due = json<string[]>(first, 1) ?? []
+    const taken = new TakenRows(replies, now, first.length > TASK ? 0 : 1, TASK)
     return requests.map(({ limit }, index) => {
       const tasks: ClaimedEntry[] = []
       while (tasks.length < limit) {
@@ -157,7 +160,7 @@ export class ClaimStore {
         tasks.push(next)
       }
       // One of them takes care of it.
-      return { now, tasks, due: index === 0 ? (json<string[]>(first, 1) ?? []) : [] }
+      return { now, tasks, due: index === 0 ? due : [] }
     })
   }
 

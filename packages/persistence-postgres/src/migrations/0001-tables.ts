@@ -79,7 +79,7 @@ CREATE TABLE {s}.task (
   input_task_id text COLLATE "C",
   last_failed_worker text COLLATE "C",
   worker_id text COLLATE "C",
-  tie text COLLATE "C" NOT NULL GENERATED ALWAYS AS (CASE WHEN slot = 0 THEN '' ELSE task_id END) STORED
+  tie text COLLATE "C" NOT NULL DEFAULT ''
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,
   autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.2);
 CREATE INDEX task_instance ON {s}.task (instance_key, slot);
@@ -89,7 +89,7 @@ COMMENT ON COLUMN {s}.task.slot IS '0 but for the tasks of a fork; 2147483647 fo
 COMMENT ON COLUMN {s}.task.queue_class IS 'Null: not handed out, or claimed for ever. 0: a timer without a task. 1: control signals. 2: claimed; queue_at is when to look whether the claim has expired. Else ready_class: ready, or will be at queue_at.';
 COMMENT ON COLUMN {s}.task.ready_class IS 'route.id * 2^27 + priority * 2^24 + a hash of last_failed_worker.';
 COMMENT ON COLUMN {s}.task.open IS 'Whether the instance is in progress with no control signal pending.';
-COMMENT ON COLUMN {s}.task.tie IS 'Orders tasks of an instance that are due at the same time; empty for the only one, so that a step changes no index.';
+COMMENT ON COLUMN {s}.task.tie IS 'Orders tasks of an instance that are due at the same time: task_id; empty where slot is 0, so that a step changes no index.';
 COMMENT ON COLUMN {s}.task.worker_id IS 'Who claimed it; null: nobody, and token is of a claim that was given up.';
 
 CREATE TABLE {s}.event (

@@ -237,14 +237,14 @@ BEGIN
   END LOOP;
 END $$;
 
--- The best tasks, claimed for p_ttl milliseconds, -1 for ever. One is claimed in simpler statements
--- than several.
+-- The best tasks, claimed for p_ttl milliseconds, -1 for ever, each as JSON, as task-claim-store.ts reads
+-- it; the first row tells the clock and what is due, too. As a rule there is one class, and no claim has
+-- expired: then the first task, often the only one, is claimed in the simplest of statements. To prepare
+-- a statement for running costs more than to run it, the more so the more there is in it: so several
+-- small ones are faster than one, and a value for each row is than columns.
 CREATE FUNCTION {s}.claim_available(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer,
   p_filter text, p_aging bigint)
-RETURNS TABLE (now_ms bigint, due text[], token bigint, deliveries integer, instance_id text, task_id text,
-  entries text, input text, numbers text, definition_hash text, signals text, head text,
-  initial_input text, final_output text)
-LANGUAGE plpgsql ${SETTINGS} AS $$
+RETURNS SETOF text LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
   p_now bigint := {s}.now_ms();
@@ -252,45 +252,59 @@ DECLARE
   v_special bigint;
   v_over bigint;
   v_class bigint;
-  v_at bigint;
-  v_next bigint;
+  v_tid tid;
   v_key bigint;
   v_slot integer;
+  v_token bigint;
+  v_deliveries integer;
+  v_id text;
+  v_task text;
+  v_input_task text;
+  v_entries text;
   v_input text;
+  v_row text;
 BEGIN
-  now_ms := p_now;
   SELECT t.queue_class, t.queue_at INTO v_special, v_over FROM {s}.task t WHERE t.queue_class <= 2
   ORDER BY t.queue_class, t.queue_at LIMIT 1;
-  IF v_special < 2 THEN due := {s}.due_instances(p_now); END IF;
-  RETURN NEXT;
-  IF p_limit = 1 AND p_filter = '' AND coalesce(v_special = 2 AND v_over > p_now, true) THEN
-    ${FIRST_CLASSES}
-    IF v_at > p_now AND v_next IS NULL OR v_class IS NULL THEN RETURN; END IF;
-    IF v_next IS NULL THEN
-      UPDATE {s}.task t SET ${CLAIMED}
-      WHERE t.ctid = (SELECT t.ctid FROM {s}.task t WHERE t.queue_class = v_class AND t.queue_at <= p_now
-        ORDER BY t.queue_at, t.instance_key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED)
-      RETURNING t.instance_key, t.slot, t.input_task_id, t.token, t.deliveries, t.instance_id, t.task_id,
-        json_build_array(${ENTRY})::text
-      INTO v_key, v_slot, v_input, token, deliveries, instance_id, task_id, entries;
-      IF NOT FOUND THEN RETURN; END IF;
-      now_ms := NULL;
-      due := NULL;
-      IF v_slot > 0 THEN entries := {s}.entries(v_key); END IF;
-      IF v_input IS NOT NULL THEN
-        SELECT encode(r.output, 'hex') INTO input FROM {s}.result r
-        WHERE r.instance_key = v_key AND r.task_id = v_input;
+  IF p_filter = '' AND coalesce(v_special = 2 AND v_over > p_now, true) THEN
+    -- The last class is looked for from its end: at the front lie entries of past claims.
+    SELECT t.queue_class INTO v_class FROM {s}.task t WHERE t.queue_class > 2
+    ORDER BY t.queue_class DESC, t.queue_at DESC LIMIT 1;
+    IF FOUND THEN
+      PERFORM 1 FROM {s}.task t WHERE t.queue_class > 2 AND t.queue_class < v_class LIMIT 1;
+      IF NOT FOUND THEN
+        SELECT t.ctid INTO v_tid FROM {s}.task t WHERE t.queue_class = v_class AND t.queue_at <= p_now
+        ORDER BY t.queue_at, t.instance_key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN p_limit := 0; END IF;
       END IF;
-      SELECT ${INSTANCE} INTO numbers, definition_hash, signals, head, initial_input, final_output
-      FROM {s}.instance i WHERE i.id = instance_id AND i.key = v_key;
-      RETURN NEXT;
+    ELSE
+      p_limit := 0;
+    END IF;
+    IF v_tid IS NOT NULL THEN
+      UPDATE {s}.task t SET ${CLAIMED} WHERE t.ctid = v_tid
+      RETURNING t.instance_key, t.slot, t.token, t.deliveries, t.instance_id, t.task_id, t.input_task_id,
+        json_build_array(${ENTRY})::text
+      INTO v_key, v_slot, v_token, v_deliveries, v_id, v_task, v_input_task, v_entries;
+      IF v_slot > 0 THEN v_entries := {s}.entries(v_key); END IF;
+      IF v_input_task IS NOT NULL THEN
+        SELECT encode(r.output, 'hex') INTO v_input FROM {s}.result r
+        WHERE r.instance_key = v_key AND r.task_id = v_input_task;
+      END IF;
+      SELECT json_build_array(p_now, NULL, v_token, v_deliveries, v_id, v_task, v_entries, v_input, ${INSTANCE})
+      INTO v_row FROM {s}.instance i WHERE i.id = v_id AND i.key = v_key;
+      RETURN NEXT coalesce(v_row, json_build_array(p_now)::text);
+      IF p_limit > 1 THEN
+        RETURN QUERY SELECT json_build_array(NULL, NULL, f.token, f.deliveries, f.instance_id, f.task_id,
+          f.entries, f.input, f.numbers, f.definition_hash, f.signals, f.head, f.initial_input, f.final_output)::text FROM {s}.take(p_worker, p_mark, p_ttl, p_limit - 1, p_filter, p_aging, p_now) AS f;
+      END IF;
       RETURN;
     END IF;
   END IF;
-  RETURN QUERY
-    SELECT NULL::bigint, NULL::text[], f.token, f.deliveries, f.instance_id, f.task_id, f.entries, f.input,
-      f.numbers, f.definition_hash, f.signals, f.head, f.initial_input, f.final_output
-    FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, p_now) AS f;
+  RETURN NEXT json_build_array(p_now, CASE WHEN v_special < 2 THEN array_to_json({s}.due_instances(p_now))::text END)::text;
+  IF p_limit > 0 THEN
+    RETURN QUERY SELECT json_build_array(NULL, NULL, f.token, f.deliveries, f.instance_id, f.task_id,
+          f.entries, f.input, f.numbers, f.definition_hash, f.signals, f.head, f.initial_input, f.final_output)::text FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, p_now) AS f;
+  END IF;
 END $$;
 
 -- The best tasks, as they are.

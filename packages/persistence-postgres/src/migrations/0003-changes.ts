@@ -135,7 +135,8 @@ BEGIN
       WHERE o.kind = 1 AND coalesce(o.flags, 0) & 1 = 0 AND t.token IS NOT NULL;
     END IF;
     WITH replaced AS (
-      UPDATE {s}.task t SET slot = coalesce(o.slot, 0), task_id = coalesce(o.new_task, ''), open = p_open[o.w], ready_class = o.class,
+      UPDATE {s}.task t SET slot = coalesce(o.slot, 0), task_id = coalesce(o.new_task, ''),
+        tie = CASE WHEN o.slot > 0 THEN coalesce(o.new_task, '') ELSE '' END, open = p_open[o.w], ready_class = o.class,
         available_since = o.since, priority = coalesce(o.priority, 3), attempt = coalesce(o.attempt, 1),
         last_failed_worker = o.failer, input_task_id = o.input, timer = coalesce(o.timer, false),
         queue_class = CASE WHEN NOT p_open[o.w] THEN NULL WHEN NOT o.claims THEN o.class
@@ -167,9 +168,10 @@ BEGIN
   END IF;
   IF p_kinds[3] > 0 THEN
     INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
-      priority, attempt, last_failed_worker, input_task_id, timer, deliveries, queue_class, queue_at)
+      priority, attempt, last_failed_worker, input_task_id, timer, deliveries, tie, queue_class, queue_at)
     SELECT v_keys[o.w], coalesce(o.slot, 0), p_ids[o.w], coalesce(o.task, ''), o.open, o.class, o.since, coalesce(o.priority, 3),
-      coalesce(o.attempt, 1), o.failer, o.input, coalesce(o.timer, false), 0, ${READY}
+      coalesce(o.attempt, 1), o.failer, o.input, coalesce(o.timer, false), 0,
+      CASE WHEN o.slot > 0 THEN coalesce(o.task, '') ELSE '' END, ${READY}
     FROM (SELECT x.*, p_open[x.w] AS open
       FROM unnest(t_w, t_kinds, t_slots, t_tasks, t_classes, t_sinces, t_priorities, t_attempts, t_failers,
         t_inputs, t_timers)
@@ -178,7 +180,8 @@ BEGIN
     WHERE v_keys[o.w] <> 0;
   END IF;
   IF p_kinds[4] > 0 THEN
-    UPDATE {s}.task t SET slot = coalesce(o.slot, 0), open = p_open[o.w], ready_class = o.class,
+    UPDATE {s}.task t SET slot = coalesce(o.slot, 0), tie = CASE WHEN o.slot > 0 THEN t.task_id ELSE '' END,
+      open = p_open[o.w], ready_class = o.class,
       available_since = o.since, priority = coalesce(o.priority, 3), attempt = coalesce(o.attempt, 1),
       last_failed_worker = o.failer, input_task_id = o.input, timer = coalesce(o.timer, false),
       worker_id = CASE WHEN coalesce(o.flags, 0) & 4 = 0 THEN t.worker_id END,

@@ -90,9 +90,10 @@ BEGIN
   END IF;
   IF cardinality(t_w) > 0 THEN
     INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
-      priority, attempt, last_failed_worker, input_task_id, timer, deliveries, queue_class, queue_at)
+      priority, attempt, last_failed_worker, input_task_id, timer, deliveries, tie, queue_class, queue_at)
     SELECT v_keys[o.w], coalesce(o.slot, 0), p_ids[o.w], o.task, o.open, o.class, o.since,
-      coalesce(o.priority, 3), coalesce(o.attempt, 1), o.failer, o.input, coalesce(o.timer, false), 0, ${READY}
+      coalesce(o.priority, 3), coalesce(o.attempt, 1), o.failer, o.input, coalesce(o.timer, false), 0,
+      CASE WHEN o.slot > 0 THEN o.task ELSE '' END, ${READY}
     FROM (SELECT x.w, x.slot, coalesce(x.task, t_tasks[1]) AS task, coalesce(x.open, t_open[1]) AS open,
         coalesce(x.class, t_classes[1]) AS class, coalesce(x.since, t_sinces[1]) AS since, x.priority,
         x.attempt, x.failer, x.input, x.timer
