@@ -9,6 +9,7 @@ import {
   type PostgresBackendOptions,
   type PostgresConnectOptions,
 } from './options.ts'
+import { Borrowed } from './pool.ts'
 import { setUp } from './schema.ts'
 import { PostgresStore } from './store.ts'
 
@@ -75,7 +76,7 @@ export class PostgresBackend extends OptimisticBackend {
     if (typeof (client as Partial<PostgresClient> | null)?.unsafe !== 'function') {
       throw new TypeError('client must be a client of postgres')
     }
-    const borrowed = new Client(client, checked, null)
+    const borrowed = new Client(new Borrowed(client), checked)
     await setUp(borrowed, checked.schema, checked.migrate)
     return new PostgresBackend(borrowed, checked)
   }

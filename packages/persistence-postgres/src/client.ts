@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BackendError } from '@sayiir/persistence-core'
 import { isRefusedForOthers, toBackendError } from './errors.ts'
+import type { Lanes } from './pool.ts'
 
 /** A row: the text of each column, which comes as bytes from a client of the caller's; numbers where it came as JSON. */
 export type Row = readonly (string | number | Buffer | null)[]
@@ -31,27 +32,19 @@ const MAX_TRIES = 10
 /** The client, with a bound on how long a call takes, and errors as ours. */
 export class Client {
   readonly schema: string
-  /** Another one where the backend made it itself and gave it up. */
-  #client: PostgresClient
-  readonly #reopen: (() => PostgresClient) | null
+  readonly #lanes: Lanes
   readonly #callTimeoutMs: number
   readonly #statements = new Map<string, string>()
 
-  /** @param reopen Makes another client; null where it is the caller's own. */
-  constructor(
-    client: PostgresClient,
-    options: ClientOptions,
-    reopen: (() => PostgresClient) | null,
-  ) {
-    this.#client = client
-    this.#reopen = reopen
+  constructor(lanes: Lanes, options: ClientOptions) {
+    this.#lanes = lanes
     this.schema = `"${options.schema}"`
     this.#callTimeoutMs = options.callTimeoutMs
   }
 
   /** The options that its connections are made with. */
   get options(): object {
-    return this.#client.options
+    return this.#lanes.options
   }
 
   /**
@@ -95,8 +88,8 @@ export class Client {
   }
 
   /** Closes a client that the backend made. */
-  async end(): Promise<void> {
-    if (this.#reopen !== null) await this.#client.end({ timeout: 5 })
+  end(): Promise<void> {
+    return this.#lanes.end()
   }
 
   #sqlOf(statement: string): string {
@@ -112,31 +105,40 @@ export class Client {
     const rows = await this.#inTime((client) => {
       const query = client.unsafe(sql, [...parameters], { prepare: true })
       // A caller's client may have types and transforms of its own, which bytes do not go through.
-      return this.#reopen === null ? query.raw() : query.values()
+      return this.#lanes.isOwn ? query.values() : query.raw()
     })
     return Array.isArray(rows) ? rows : [...rows]
   }
 
-  async #inTime<T>(work: (client: PostgresClient) => PromiseLike<T>): Promise<T> {
-    const client = this.#client
-    const { promise: late, reject } = Promise.withResolvers<never>()
+  #inTime<T>(work: (client: PostgresClient) => PromiseLike<T>): Promise<T> {
+    const lanes = this.#lanes
+    const lane = lanes.take()
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
     const timer = setTimeout(() => {
-      this.#giveUp(client)
+      lanes.giveUp(lane)
       const message = `the database did not answer within ${this.#callTimeoutMs} ms`
       reject(new BackendError('UNAVAILABLE', message))
     }, this.#callTimeoutMs)
     timer.unref()
-    try {
-      return await Promise.race([work(client), late])
-    } finally {
+    const ended = (isLostNow: boolean): void => {
       clearTimeout(timer)
+      lanes.free(lane, isLostNow)
     }
+    work(lane.client).then(
+      (result) => {
+        ended(false)
+        resolve(result)
+      },
+      (error) => {
+        ended(isLost(error))
+        reject(error)
+      },
+    )
+    return promise
   }
+}
 
-  /** A connection that gives no answer may be dead and never tell: all of them are made anew. */
-  #giveUp(client: PostgresClient): void {
-    if (this.#reopen === null || this.#client !== client) return
-    this.#client = this.#reopen()
-    client.end({ timeout: 0 }).catch(() => undefined)
-  }
+/** Whether the connection may be what failed, rather than the statement. */
+function isLost(error: unknown): boolean {
+  return BackendError.is(toBackendError(error), 'UNAVAILABLE') && !isRefusedForOthers(error)
 }

@@ -1,6 +1,7 @@
 import postgres from 'postgres'
 import { Client, type PostgresClient } from './client.ts'
 import type { CheckedConnection, CheckedOptions } from './options.ts'
+import { Pool } from './pool.ts'
 
 /** Seconds between two tries to connect at most. */
 const MAX_BACKOFF_S = 0.5
@@ -11,7 +12,7 @@ export function open(connection: CheckedConnection, options: CheckedOptions): Cl
   const made: postgres.Options<Record<string, never>> = {
     ...(rest as object),
     ...(ssl === undefined ? undefined : { ssl: ssl as 'require' }),
-    max: maxConnections,
+    max: 1,
     prepare: preparedStatements,
     connect_timeout: Math.ceil(connectTimeoutMs / 1000),
     backoff: (retries: number) => Math.min(MAX_BACKOFF_S, 0.01 * 2 ** retries),
@@ -22,5 +23,5 @@ export function open(connection: CheckedConnection, options: CheckedOptions): Cl
   } as postgres.Options<Record<string, never>>
   const make = (): PostgresClient =>
     (url === undefined ? postgres(made) : postgres(url, made)) as unknown as PostgresClient
-  return new Client(make(), options, make)
+  return new Client(new Pool(make, maxConnections), options)
 }
