@@ -15,6 +15,12 @@ import type { Routes } from './routes.ts'
 const CREATE = `SELECT now_ms, failed FROM {s}.create_plain($1::text, $2::text::integer, $3::text::bigint,
   $4::text, $5::text::bigint, $6::text, $7::text, $8::text::bigint, $9::text::smallint, $10::text)`
 
+const CREATE_ONE = `SELECT {s}.create_one($1::text, $2::text::uuid, $3::text::bigint, $4::text, $5::text,
+  $6::text::bigint, $7::text, $8::text, $9::text::bigint, $10::text::smallint, $11::text)`
+
+/** Stands for no payload, which an empty text is not. */
+const NONE = '-'
+
 /**
  * The task that all of these new instances wait for, if they are alike but for id, time and input:
  * in progress, one task that may run at once, no result yet. Else null.
@@ -57,6 +63,20 @@ export async function createPlain(
   // Known as a rule: then nothing is waited for.
   const route = typeof known === 'number' ? known : await known
   const head = encodeStored(after)
+  const wakeup: TaskWakeup = { instanceId, taskId: entry.taskId, definitionHash }
+  if (writes.length === 1) {
+    const { initialInput } = after.head
+    const [made = []] = await client.query(CREATE_ONE, [
+      ...[instanceId, after.generation, String(at)],
+      ...[initialInput === null ? NONE : hexOf(initialInput), head, String(toleranceMs)],
+      ...[definitionHash, entry.taskId, String(classOf(route, entry)), String(entry.priority)],
+      JSON.stringify(wakeup),
+    ])
+    const time = number(made, 0)
+    return [
+      time > 0 ? { written: true, now: time, next: null, due: [] } : { written: false, now: -time },
+    ]
+  }
   const rows = writes.map((write) => {
     const own = encodeStored(write.after)
     const { initialInput } = write.after.head
@@ -68,7 +88,6 @@ export async function createPlain(
       head: own === head ? undefined : own,
     }
   })
-  const wakeup: TaskWakeup = { instanceId, taskId: entry.taskId, definitionHash }
   const [row = []] = await client.query(CREATE, [
     ...[JSON.stringify(rows), String(writes.length), String(at), head, String(toleranceMs)],
     ...[definitionHash, entry.taskId, String(classOf(route, entry)), String(entry.priority)],

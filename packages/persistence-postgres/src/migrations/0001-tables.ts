@@ -103,12 +103,14 @@ CREATE TABLE {s}.event (
 CREATE UNIQUE INDEX event_once ON {s}.event (instance_key, signal_name, event_id) WHERE event_id IS NOT NULL;
 COMMENT ON TABLE {s}.event IS 'Events, first in first out by id; without a payload, ids of those that were taken.';
 
+-- Few rows, updated again and again: a page is cleaned of their old versions when it is fuller than
+-- this, and until then they are walked through.
 CREATE TABLE {s}.instance_count (
   shard smallint NOT NULL,
   status text COLLATE "C" NOT NULL,
   instances bigint NOT NULL,
   PRIMARY KEY (shard, status)
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 10);
 COMMENT ON TABLE {s}.instance_count IS 'How many instances there are, in parts to be added up.';
 
 CREATE UNLOGGED TABLE {s}.waiter (
@@ -117,6 +119,6 @@ CREATE UNLOGGED TABLE {s}.waiter (
   armed boolean NOT NULL,
   routes bigint[],
   last_route bigint NOT NULL
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 10);
 COMMENT ON TABLE {s}.waiter IS 'Backends that wait for work, to be notified.';
 `

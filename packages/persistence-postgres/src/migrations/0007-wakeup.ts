@@ -11,17 +11,18 @@ CREATE FUNCTION {s}.wake(p_routes bigint[], p_now bigint, p_task text DEFAULT ''
 DECLARE
   v_certain uuid[];
   v_others uuid[];
+  v_id uuid;
+  v_is_certain boolean;
 BEGIN
-  PERFORM 1 FROM {s}.waiter x WHERE x.armed LIMIT 1;
-  IF NOT FOUND THEN RETURN; END IF;
-  WITH woken AS (
-    UPDATE {s}.waiter x SET armed = false WHERE x.id IN (
-      SELECT y.id FROM {s}.waiter y WHERE y.armed AND y.until > p_now
+  FOR v_id, v_is_certain IN
+    UPDATE {s}.waiter x SET armed = false WHERE x.ctid = ANY (ARRAY(
+      SELECT y.ctid FROM {s}.waiter y WHERE y.armed AND y.until > p_now
         AND (y.routes IS NULL OR y.routes && p_routes OR y.last_route < ANY (p_routes))
-      FOR UPDATE SKIP LOCKED)
-    RETURNING x.id, p_task <> '' AND (x.routes IS NULL OR x.routes && p_routes) AS certain)
-  SELECT array_agg(w.id) FILTER (WHERE w.certain), array_agg(w.id) FILTER (WHERE NOT w.certain)
-  INTO v_certain, v_others FROM woken w;
+      FOR UPDATE SKIP LOCKED))
+    RETURNING x.id, p_task <> '' AND (x.routes IS NULL OR x.routes && p_routes)
+  LOOP
+    IF v_is_certain THEN v_certain := v_certain || v_id; ELSE v_others := v_others || v_id; END IF;
+  END LOOP;
   IF coalesce(cardinality(v_certain), 0) + coalesce(cardinality(v_others), 0) > ${TOLD} THEN
     PERFORM pg_notify('{c}', '');
     RETURN;
