@@ -3,7 +3,7 @@ const INITIAL_BYTES: number = 32 * 1024
 /** Bytes of a buffer that is used again at most. */
 const KEPT_BYTES: number = 1024 * 1024
 /** Characters up to which a string is written one by one: a call into native code costs more. */
-const SHORT = 48
+const SHORT = 24
 /** Digits of a safe integer. */
 const MAX_DIGITS = 16
 const MILLION = 1_000_000
@@ -36,26 +36,39 @@ export class ArgumentWriter {
     const start = this.#end
     this.#count += 1
     this.#end = start + 2
-    this.digits(value)
+    this.#decimal(value)
     this.#buffer[start] = 0xd9
     this.#buffer[start + 1] = this.#end - start - 2
   }
 
   text(value: string): void {
-    if (value.length < SHORT) {
-      this.#reserve(SHORT * 3 + 2)
-      const start = this.#end
-      this.#count += 1
-      // Fewer than 256 bytes: one for the length.
-      this.#end = start + 2
-      this.raw(value)
-      this.#buffer[start] = 0xd9
-      this.#buffer[start + 1] = this.#end - start - 2
+    const { length } = value
+    this.#count += 1
+    this.#reserve(length * 3 + 5)
+    const buffer = this.#buffer
+    const start = this.#end
+    if (length < SHORT && this.#ascii(value, start + 2, length)) {
+      buffer[start] = 0xd9
+      buffer[start + 1] = length
+      this.#end = start + 2 + length
       return
     }
-    const start = this.open()
-    this.raw(value)
-    this.close(start)
+    const written = buffer.write(value, start + 5)
+    this.#header(start, written)
+    this.#end = start + 5 + written
+  }
+
+  /** Adds a whole number from 0 to 65,535, which Lua reads as a number. */
+  small(value: number): void {
+    this.#reserve(3)
+    this.#count += 1
+    if (value >= 0x80) {
+      this.#buffer[this.#end] = 0xcd
+      this.#buffer[this.#end + 1] = value >>> 8
+      this.#end += 2
+    }
+    this.#buffer[this.#end] = value
+    this.#end += 1
   }
 
   bytes(value: Uint8Array): void {
@@ -71,60 +84,17 @@ export class ArgumentWriter {
     this.#end += length
   }
 
-  /** Begins a string that is written in parts; what `close` needs. */
-  open(): number {
-    this.#count += 1
-    this.#reserve(5)
-    const start = this.#end
-    this.#end += 5
-    return start
-  }
-
-  /** Writes a part of a string. */
-  raw(value: string): void {
-    const { length } = value
-    this.#reserve(length * 3)
-    if (length >= SHORT) {
-      this.#end += this.#buffer.write(value, this.#end, 'utf8')
-      return
-    }
-    const buffer = this.#buffer
-    const start = this.#end
-    for (let index = 0; index < length; index += 1) {
-      const code = value.charCodeAt(index)
-      if (code > 0x7f) {
-        this.#end = start + buffer.write(value, start, 'utf8')
-        return
-      }
-      buffer[start + index] = code
-    }
-    this.#end = start + length
-  }
-
-  /** Writes a whole number, 0 or more, as a part of a string. */
-  digits(value: number): void {
+  #decimal(value: number): void {
     this.#reserve(MAX_DIGITS)
     if (value >= MILLION) {
       const high = Math.floor(value / MILLION)
-      this.digits(high)
+      this.#decimal(high)
       this.#digits(value - high * MILLION, 6)
       return
     }
     let width = 1
     for (let limit = 10; value >= limit; limit *= 10) width += 1
     this.#digits(value, width)
-  }
-
-  /** Writes a zero byte as a part of a string. */
-  zero(): void {
-    this.#reserve(1)
-    this.#buffer[this.#end] = 0
-    this.#end += 1
-  }
-
-  /** Ends a string that was written in parts. */
-  close(start: number): void {
-    this.#header(start, this.#end - start - 5)
   }
 
   /** A place for a number that is not known yet; see {@link ArgumentWriter.fill}. */
@@ -154,6 +124,17 @@ export class ArgumentWriter {
       rest = next
     }
     this.#end += width
+  }
+
+  /** Writes characters one by one; whether all of them are of one byte. */
+  #ascii(value: string, from: number, length: number): boolean {
+    const buffer = this.#buffer
+    for (let index = 0; index < length; index += 1) {
+      const code = value.charCodeAt(index)
+      if (code > 0x7f) return false
+      buffer[from + index] = code
+    }
+    return true
   }
 
   /** Length and type of a string. */

@@ -27,7 +27,7 @@ const digests = new Map<string, string>()
 const plainDigests = new Map<string, string[]>()
 
 /** A class as a few characters. */
-export function digestOf(entry: DispatchEntry, definitionHash: string): string {
+function digestOf(entry: DispatchEntry, definitionHash: string): string {
   if (entry.tags.length > 0 || entry.lastFailedWorker !== null) {
     return digest(classOf(entry, definitionHash))
   }
@@ -55,7 +55,7 @@ let lastSince = 0
 let lastSinceText: string = '0'.repeat(SINCE_LENGTH)
 
 /** A time in a place. Many tasks have the same, one after the other. */
-export function sinceText(since: number): string {
+function sinceText(since: number): string {
   if (since !== lastSince) {
     lastSince = since
     lastSinceText = since.toString(36).padStart(SINCE_LENGTH, '0')

@@ -2,11 +2,13 @@ import { type InstanceWrite, isOpen, type StoredInstance } from '@sayiir/persist
 import type { ArgumentWriter } from './argument-writer.ts'
 import type { Shard } from './layout.ts'
 import { CLASS_LENGTH, classOf, placeOf } from './places.ts'
+import { recordText } from './records.ts'
 import { statusCharacter } from './statuses.ts'
-import { endedScore, pushExpected, pushRecord, type Requests, writeRequests } from './write-args.ts'
+import { endedScore, expectedOf, type Requests, writeRequests } from './write-args.ts'
 
 /** Bytes of an output that is kept beside the inputs, as in `scripts/results.lua`. */
 const NEWEST_BYTES = 4000
+const NOTHING = new Uint8Array(0)
 
 /** A write that is a plain commit, see {@link asPlainCommit}. */
 export interface PlainCommit extends InstanceWrite {
@@ -93,16 +95,6 @@ export function commitArguments(
   return { keys, message: args.finish() }
 }
 
-/** What the value of the claim has after its times and its place. */
-function pushProof(args: ArgumentWriter, { token, workerId }: PlainCommit['holds']): void {
-  const start = args.open()
-  args.digits(token)
-  args.zero()
-  args.raw(workerId)
-  args.zero()
-  args.close(start)
-}
-
 function pushCommit(
   args: ArgumentWriter,
   keys: string[],
@@ -115,15 +107,15 @@ function pushCommit(
   const [next] = after.entries
   const takesOwn = claimNext !== null && next !== undefined && claimNext.own === next.taskId
   args.text(instanceId)
-  pushExpected(args, before)
+  args.text(expectedOf(before))
   args.text(holds.taskId)
-  pushProof(args, holds)
-  pushRecord(args, after)
-  args.text(next?.taskId ?? '')
+  // What the value of the claim has after its times and its place.
+  args.text(`${holds.token}\0${holds.workerId}\0`)
+  args.text(recordText(after))
+  args.text(next === undefined ? '' : next.taskId)
   args.text(place)
-  if (claimNext === null) args.text('')
-  else args.number(requests.numberOf(claimNext.request))
-  args.text(takesOwn ? '1' : '')
+  args.small(claimNext === null ? 0 : requests.numberOf(claimNext.request))
+  args.small(takesOwn ? 1 : 0)
   if (head.state.status === 'completed') {
     args.number(endedScore(head))
     args.bytes(head.state.finalOutput)
@@ -132,15 +124,11 @@ function pushCommit(
     args.text('')
   }
   const [result] = results
-  args.number(result?.order ?? 0)
-  const state = args.open()
-  args.digits(commit.revision)
-  args.raw(statusCharacter(commit.status))
-  args.close(state)
-  args.bytes(result?.output ?? new Uint8Array(0))
+  args.number(result === undefined ? 0 : result.order)
+  args.text(`${commit.revision}${statusCharacter(commit.status)}`)
+  args.bytes(result === undefined ? NOTHING : result.output)
   // The newest output gives way to this one, unless this is the first.
   const first = before.head.state
   const isFirst = first.status === 'in-progress' && first.lastCompletedTaskId === null
-  if (takesOwn || !isFirst) args.number(keys.push(shard.results(instanceId)))
-  else args.text('')
+  args.small(takesOwn || !isFirst ? keys.push(shard.results(instanceId)) : 0)
 }

@@ -7,77 +7,35 @@ import {
   type StoredInstance,
 } from '@sayiir/persistence-core/adapter'
 import type { StoredClaim } from './claims.ts'
-import { CLASS_LENGTH, digestOf, sinceText } from './places.ts'
+import { CLASS_LENGTH, placeOf } from './places.ts'
 import { statusCharacter, statusOf } from './statuses.ts'
 import { unreadable } from './unreadable.ts'
 
 /** Fields of a record before its entries. */
 const HEAD_FIELDS = 11
 
-/** Where a record is written to, part by part: what is put together first costs more. */
-interface Parts {
-  raw(text: string): void
-  /** A whole number, 0 or more. */
-  digits(value: number): void
-  zero(): void
-}
-
-/** Writes an instance as one value; entries without their claims. */
-export function writeRecord(
-  to: Parts,
-  { generation, version, head, entries, cancel, pause, queuedEvents }: StoredInstance,
-): void {
+/** An instance as one value; entries without their claims. */
+export function recordText(stored: StoredInstance): string {
+  const { generation, version, head, entries, cancel, pause, queuedEvents } = stored
   const { definitionHash, revision, createdAt, updatedAt, state } = head
-  writeExpected(to, entries.length, generation, version)
-  to.digits(queuedEvents)
-  to.zero()
-  to.raw(statusCharacter(state.status))
-  to.digits(revision)
-  to.zero()
-  to.digits(createdAt)
-  to.zero()
-  to.digits(updatedAt)
-  to.zero()
-  to.raw(definitionHash)
-  to.zero()
-  if (cancel !== null) to.raw(JSON.stringify(cancel))
-  to.zero()
-  if (pause !== null) to.raw(JSON.stringify(pause))
-  to.zero()
-  const sign = signOf(head, entries)
-  if (sign === null) to.raw(encodeHead(head))
-  else to.raw(sign)
+  const expected = expectedText(entries.length, generation, version)
+  const columns = `${queuedEvents}\0${statusCharacter(state.status)}${revision}\0${createdAt}\0${updatedAt}\0${definitionHash}\0`
+  const signals = `${textOf(cancel)}\0${textOf(pause)}\0`
+  let text = `${expected}${columns}${signals}${signOf(head, entries) ?? encodeHead(head)}`
   for (const entry of entries) {
-    to.zero()
-    to.raw(entry.taskId)
-    to.zero()
-    writePlace(to, entry, definitionHash)
-    to.zero()
-    if (entry.timer) to.raw('t')
-    to.zero()
-    writeEntry(to, entry)
+    const place = placeOf(entry, definitionHash)
+    text += `\0${entry.taskId}\0${place}\0${entry.timer ? 't' : ''}\0${entryText(entry)}`
   }
+  return text
 }
 
-/** Writes what must be there of an instance that was read: the record begins with it. */
-export function writeExpected(
-  to: Parts,
-  entryCount: number,
-  generation: string,
-  version: number,
-): void {
-  to.digits(entryCount)
-  to.zero()
-  to.raw(generation)
-  to.zero()
-  to.digits(version)
-  to.zero()
+function textOf(signal: StoredInstance['cancel']): string {
+  return signal === null ? '' : JSON.stringify(signal)
 }
 
-/** Writes a task's place in the queue, see {@link placeOf}. */
-function writePlace(to: Parts, entry: DispatchEntry, definitionHash: string): void {
-  to.raw(digestOf(entry, definitionHash))
-  to.raw(sinceText(entry.availableSince))
+/** What must be there of an instance that was read: the record begins with it. */
+export function expectedText(entryCount: number, generation: string, version: number): string {
+  return `${entryCount}\0${generation}\0${version}\0`
 }
 
 /**
@@ -86,7 +44,7 @@ function writePlace(to: Parts, entry: DispatchEntry, definitionHash: string): vo
  */
 const OPEN = '-'
 const AS_ENTRY = '='
-/** In place of the head of an instance that has completed. */
+/** In place of the head of an instance that has completed; a priority that is not left open follows. */
 const COMPLETED = '.'
 
 /** What stands in place of the head, as it does of most; null: the head itself. */
@@ -101,7 +59,7 @@ function signOf(head: SnapshotHead, entries: readonly DispatchEntry[]): string |
   ) {
     return null
   }
-  if (state.status === 'completed') return priority === null ? COMPLETED : null
+  if (state.status === 'completed') return `${COMPLETED}${priority ?? ''}`
   const entry = entries[0]
   if (
     state.status !== 'in-progress' ||
@@ -121,19 +79,17 @@ function signOf(head: SnapshotHead, entries: readonly DispatchEntry[]): string |
  * Priority, attempt, task that the input is of, worker that failed it last, tags. Where there is
  * neither of the latter two: the priority's digit, the attempt and, after a colon, the task.
  */
-function writeEntry(
-  to: Parts,
-  { priority, attempt, inputTaskId, lastFailedWorker, tags }: DispatchEntry,
-): void {
+function entryText({
+  priority,
+  attempt,
+  inputTaskId,
+  lastFailedWorker,
+  tags,
+}: DispatchEntry): string {
   if (tags.length > 0 || lastFailedWorker !== null) {
-    to.raw(JSON.stringify([priority, attempt, inputTaskId, lastFailedWorker, tags]))
-    return
+    return JSON.stringify([priority, attempt, inputTaskId, lastFailedWorker, tags])
   }
-  to.digits(priority)
-  to.digits(attempt)
-  if (inputTaskId === null) return
-  to.raw(':')
-  to.raw(inputTaskId)
+  return inputTaskId === null ? `${priority}${attempt}` : `${priority}${attempt}:${inputTaskId}`
 }
 
 type EntryFields = readonly [
@@ -208,10 +164,11 @@ function decodeHeadOr(
   columns: HeadColumns,
   entry: DispatchEntry | undefined,
 ): SnapshotHead {
-  if (text === COMPLETED) {
+  if (text.startsWith(COMPLETED)) {
     const { finalOutput } = columns
     if (finalOutput === null) throw new TypeError('the final output is missing')
-    return plainHead(columns, { status: 'completed', finalOutput }, null)
+    const priority = text.length > COMPLETED.length ? Number(text.slice(COMPLETED.length)) : null
+    return plainHead(columns, { status: 'completed', finalOutput }, priority)
   }
   if (text !== OPEN && text !== AS_ENTRY) return decodeHead(text, columns)
   if (entry === undefined) throw new TypeError('the task that it is at is missing')

@@ -10,7 +10,7 @@ import {
 import type { ArgumentWriter } from './argument-writer.ts'
 import type { Shard } from './layout.ts'
 import { classOf, placeOf } from './places.ts'
-import { writeExpected, writeRecord } from './records.ts'
+import { expectedText, recordText } from './records.ts'
 import { statusCharacter } from './statuses.ts'
 
 /** Scores of ended instances are divided by status; a time is always less. */
@@ -132,10 +132,10 @@ function pushWrite(
   const { status } = after.head.state
   const hasEnded = isEnded(status)
   args.text(instanceId)
-  pushExpected(args, before)
+  args.text(expectedOf(before))
   args.push(write.at, write.toleranceMs)
   args.push(holds?.workerId ?? '', holds?.taskId ?? '', holds?.token ?? '')
-  pushRecord(args, after)
+  args.text(recordText(after))
   args.text(isOpen(after) ? '1' : '')
   args.push(keys.push(shard.results(instanceId)))
   const usesEvents = write.event !== null || write.takenEvent !== null
@@ -156,19 +156,10 @@ function pushWrite(
 }
 
 /** What must be there; '' for nothing. */
-export function pushExpected(args: ArgumentWriter, before: StoredInstance | null): void {
-  const start = args.open()
-  if (before !== null) {
-    writeExpected(args, before.entries.length, before.generation, before.version)
-  }
-  args.close(start)
-}
-
-/** The record of an instance. */
-export function pushRecord(args: ArgumentWriter, stored: StoredInstance): void {
-  const start = args.open()
-  writeRecord(args, stored)
-  args.close(start)
+export function expectedOf(before: StoredInstance | null): string {
+  return before === null
+    ? ''
+    : expectedText(before.entries.length, before.generation, before.version)
 }
 
 /** Of each entry that changes its place in the queue, or may be put there or taken away. */

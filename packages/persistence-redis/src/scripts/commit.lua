@@ -9,9 +9,9 @@
 --      filter,
 --      then classes of new entries: how many; each: digest, what it is,
 --      then commits: how many; each: instance, what its record must begin with, task, what must
---      stand in its claim, record; next task ('' none), its place, number of a request ('' none),
---      '1' to claim the next task; score of the end ('' none), final output; order of the result,
---      what comes after the worker in its commit, output, number of the key of results ('' none).
+--      stand in its claim, record; next task ('' none), its place, number of a request (0 none),
+--      1 to claim the next task; score of the end ('' none), final output; order of the result,
+--      what comes after the worker in its commit, output, number of the key of results (0 none).
 -- Replies: as write.lua where every state is '1' and more. Otherwise nothing was written: '0' is
 --      refused, and anything else to be written by write.lua.
 local META, INSTANCES, CLAIMS, PAYLOADS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -98,7 +98,7 @@ for index = 1, count do
   elseif
     not isInTime or seen[id] or sub(claim, 1, 15) <= NOW or sub(claim, 31, 31) == ' '
     or payloads[index * 2] and list[at + 9] ~= ''
-    or newest and list[at + 14] == '' and sub(newest, 1, #task + 1) ~= task .. '\0'
+    or newest and list[at + 14] == 0 and sub(newest, 1, #task + 1) ~= task .. '\0'
   then
     state, areRight = '?', false
   end
@@ -116,7 +116,7 @@ for index = 1, count do
   local id = ids[index]
   changed[index * 2 - 1] = id
   changed[index * 2] = list[at + 4]
-  local nextTask, place, request = list[at + 5], list[at + 6], requests[tonumber(list[at + 7])]
+  local nextTask, place, request = list[at + 5], list[at + 6], requests[list[at + 7]]
   local before = sub(claims[index], 31, 42)
   if nextTask == '' then
     entered[before] = (entered[before] or 0) - 1
@@ -127,7 +127,7 @@ for index = 1, count do
       entered[class] = (entered[class] or 0) + 1
     end
     local key = id .. '\0' .. nextTask
-    if list[at + 8] == '1' then
+    if list[at + 8] == 1 then
       lastToken = lastToken + 1
       local token = format('%.0f', lastToken)
       tokens[index] = token
@@ -230,7 +230,7 @@ end
 local ownClaims, dropped, order = {}, {}, {}
 for index = 1, count do
   local at = from + (index - 1) * FIELDS
-  local id, task, request = ids[index], list[at + 2], requests[tonumber(list[at + 7])]
+  local id, task, request = ids[index], list[at + 2], requests[list[at + 7]]
   local token, tail = tokens[index], '-\0'
   if token then
     tail = '=\0' .. list[at + 5] .. '\0' .. token .. '\0'
@@ -244,7 +244,7 @@ for index = 1, count do
     for part = 1, 3 do order[#order + 1] = otherClaims[number + part] end
   end
   local value = list[at + 11] .. '\0' .. list[at + 3] .. list[at + 12] .. tail .. list[at + 13]
-  local newest, resultsKey = payloads[index * 2 - 1], KEYS[tonumber(list[at + 14])]
+  local newest, resultsKey = payloads[index * 2 - 1], KEYS[list[at + 14]]
   local isSame = newest and sub(newest, 1, #task + 1) == task .. '\0'
   if token and resultsKey then
     -- Who goes on with it has it, so nobody needs to find it beside the inputs.
