@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { BackendError } from '@sayiir/persistence-core'
 import { pause } from '@sayiir/persistence-core/adapter'
-import type { Cluster, Redis } from 'ioredis'
+import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { isUnknownScript, mayBeSentAgain, timedOut, toBackendError } from './errors.ts'
 import type { Shard } from './layout.ts'
 import type { CheckedOptions } from './options.ts'
+import { ScriptCommand } from './script-command.ts'
 import { type Script, type ScriptName, scripts } from './scripts.ts'
 
 /** A client of ioredis. */
@@ -40,6 +41,8 @@ const RETRY_MS = { first: 10, most: 200 } as const
 export class Connection {
   readonly client: RedisClient
   readonly #options: Pick<CheckedOptions, 'commandTimeoutMs' | 'waitReplicas'>
+  /** The client, where it does no more with a command than to send it. */
+  readonly #direct: Redis | null
   readonly #id = randomBytes(9).toString('base64url')
   readonly #slots = new Map<Shard, Slots>()
   /** Scripts that were sent in full. */
@@ -51,6 +54,7 @@ export class Connection {
     options: Pick<CheckedOptions, 'commandTimeoutMs' | 'waitReplicas'>,
   ) {
     this.client = client
+    this.#direct = sendsAsIs(client) ? client : null
     this.#options = options
   }
 
@@ -74,7 +78,7 @@ export class Connection {
     const slot = slots.take()
     this.#number += 1
     const numbered = [`s:${this.#id}:${slot}`, this.#number, ...args]
-    const reply = await this.#send(scripts[name], keys, numbered)
+    const reply = await this.#send(scripts[name], keys, numbered, shard)
     // After a failure it may still be on its way, so its slot is not used again.
     slots.give(slot)
     return reply
@@ -114,11 +118,15 @@ export class Connection {
     script: Script,
     keys: readonly string[],
     args: readonly Argument[],
+    shard: Shard | null = null,
   ): Promise<unknown> {
     const deadline = performance.now() + this.timeoutMs
     for (let waitMs: number = RETRY_MS.first; ; waitMs = Math.min(waitMs * 2, RETRY_MS.most)) {
       try {
-        return await this.#within(this.#call(script, keys, args), deadline - performance.now())
+        return await this.#within(
+          this.#call(script, keys, args, shard),
+          deadline - performance.now(),
+        )
       } catch (error) {
         if (!mayBeSentAgain(error) || performance.now() + waitMs >= deadline)
           throw toBackendError(error)
@@ -149,6 +157,7 @@ export class Connection {
     script: Script,
     keys: readonly string[],
     args: readonly Argument[],
+    shard: Shard | null,
   ): Promise<unknown> {
     const { waitReplicas } = this.#options
     if (waitReplicas !== null && script.writes) return this.#replicated(script, keys, args)
@@ -159,6 +168,9 @@ export class Connection {
       return runner.evalBuffer(script.source, keys.length, keys, args)
     }
     try {
+      if (shard !== null && this.#direct !== null) {
+        return await this.#direct.sendCommand(new ScriptCommand(script, shard, keys, args))
+      }
       return await runner.evalshaBuffer(script.sha, keys.length, keys, args)
     } catch (error) {
       if (!isUnknownScript(error)) throw error
@@ -198,6 +210,13 @@ export class Connection {
       return send(false)
     }
   }
+}
+
+/** Whether a client neither adds a prefix, nor finds the node, nor gathers commands. */
+function sendsAsIs(client: RedisClient): client is Redis {
+  if (client.isCluster) return false
+  const { keyPrefix, enableAutoPipelining, showFriendlyErrorStack } = client.options as RedisOptions
+  return !keyPrefix && !enableAutoPipelining && !showFriendlyErrorStack
 }
 
 /** Places where the server keeps what it answered, each for one call at a time. */

@@ -1,3 +1,5 @@
+import { wireText } from './wire.ts'
+
 /** Slots of a cluster. */
 const SLOTS = 16_384
 
@@ -25,12 +27,15 @@ export class Shard {
   readonly due: string
   /** The channel that tells of work. */
   readonly channel: string
+  /** `keys` as they go over the wire. */
+  readonly wire: string
   readonly #base: string
 
   constructor(prefix: string, index: number, count: number) {
     this.index = index
     this.#base = `${prefix}{${tagOf(index, count)}}:`
     this.keys = NAMES.map((name) => this.#base + name)
+    this.wire = this.keys.map(wireText).join('')
     this.due = `${this.#base}due`
     this.channel = `${this.#base}wake`
   }
