@@ -14,7 +14,7 @@ export function copyHead(head: SnapshotHead): SnapshotHead {
     tags: head.tags.slice(),
     deadline: head.deadline === null ? null : { ...head.deadline },
     retries: new Map(head.retries.size === 0 ? null : Array.from(head.retries, copyRetry)),
-    loopIterations: new Map(head.loopIterations),
+    loopIterations: new Map(head.loopIterations.size === 0 ? null : head.loopIterations),
   }
 }
 

@@ -9,9 +9,9 @@ const KEPT = 7 / 8
 const BASE_BYTES = 2048
 
 /**
- * Instances as they were when they were last read or written here, those that were used last. A
- * guess, by which a change can be worked out without reading first; the compare-and-set tells
- * whether it was right.
+ * Instances as they were when they were last read or written here, those that came last. A guess,
+ * by which a change can be worked out without reading first; the compare-and-set tells whether it
+ * was right.
  */
 export class InstanceCache {
   readonly #instances = new Map<string, Kept>()
@@ -24,14 +24,21 @@ export class InstanceCache {
   /** Remembers an instance, unless a newer one is known. */
   set(stored: StoredInstance): void {
     const { instanceId } = stored.head
-    const known = this.get(instanceId)
-    if (known?.generation === stored.generation && known.version > stored.version) return
-    this.delete(instanceId)
-    // Nothing changes it any more, and claims of it there are none.
-    if (isEnded(stored.head.state.status)) return
+    const known = this.#instances.get(instanceId)
+    const old = known?.stored
+    if (old?.generation === stored.generation && old.version > stored.version) return
     const bytes = sizeOf(stored)
-    if (bytes > MAX_BYTES / 8) return
-    this.#instances.set(instanceId, { stored, bytes })
+    // Nothing changes one that has ended, and claims of it there are none.
+    if (isEnded(stored.head.state.status) || bytes > MAX_BYTES / 8) {
+      this.delete(instanceId)
+      return
+    }
+    if (known === undefined) this.#instances.set(instanceId, { stored, bytes })
+    else {
+      this.#bytes -= known.bytes
+      known.stored = stored
+      known.bytes = bytes
+    }
     this.#bytes += bytes
     if (this.#bytes <= MAX_BYTES) return
     // Many at a time: a walk of the map passes all that was deleted before.
@@ -56,7 +63,7 @@ export class InstanceCache {
  */
 interface Kept {
   stored: StoredInstance | null
-  readonly bytes: number
+  bytes: number
 }
 
 function sizeOf({ head, entries }: StoredInstance): number {

@@ -1,6 +1,5 @@
 import { BackendError, notFound, quote } from '../errors.ts'
 import { type Lifecycle, pause } from '../lifecycle.ts'
-import { isEnded } from '../snapshot.ts'
 import { InstanceCache } from './instance-cache.ts'
 import { KnownResults } from './known-results.ts'
 import type { InstanceWrite, OptimisticStore, StoredInstance, WriteResult } from './store.ts'
@@ -128,8 +127,8 @@ export class Session {
       const decision = decided instanceof Promise ? await decided : decided
       if (decision !== null && decision.write !== null) {
         const { write } = decision
-        const result = this.#wrote(await this.#write(write))
-        if (result.written) return this.#landed(decision, write, result)
+        const result = await this.#write(write)
+        if (result.written) return { decision, after: write.after, result }
       }
     }
     for (let tries = 1; tries < MAX_TRIES; tries += 1) {
@@ -140,8 +139,8 @@ export class Session {
       // A large write takes its time, and must come through at last.
       const toleranceMs = decision.write.toleranceMs * 2 ** Math.min(tries - 1, 8)
       const write = { ...decision.write, toleranceMs }
-      const result = this.#wrote(await this.#write(write))
-      if (result.written) return this.#landed(decision, write, result)
+      const result = await this.#write(write)
+      if (result.written) return { decision, after: write.after, result }
       if (tries > EAGER_TRIES) await pause(Math.random() * Math.min(tries * 2, MAX_PAUSE_MS))
     }
     throw new BackendError(
@@ -164,23 +163,23 @@ export class Session {
     }
   }
 
-  #write(write: InstanceWrite): Promise<WriteResult> {
-    // Whether it lands is not known until the store says so.
-    this.cache.delete(write.instanceId)
-    return this.store.write(write)
+  /** Whether it landed is not known where this rejects. */
+  async #write(write: InstanceWrite): Promise<WriteResult> {
+    try {
+      return this.#wrote(await this.store.write(write), write)
+    } catch (error) {
+      this.cache.delete(write.instanceId)
+      throw error
+    }
   }
 
-  #wrote(result: WriteResult): WriteResult {
+  #wrote(result: WriteResult, { instanceId, after }: InstanceWrite): WriteResult {
+    if (result.written) this.cache.set(after)
+    else this.cache.delete(instanceId)
     // A clock that is ahead of the store's was observed before that was set back.
     if (!result.written && this.clock.now() > result.now) this.clock.reset(result.now)
     this.clock.observe(result.now)
     return result
-  }
-
-  #landed<T>(decision: Decision<T>, { after }: InstanceWrite, result: Landed): Changed<T> {
-    // Nothing changes one that has ended.
-    if (!isEnded(after.head.state.status)) this.cache.set(after)
-    return { decision, after, result }
   }
 }
 
