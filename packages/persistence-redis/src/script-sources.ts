@@ -15,6 +15,7 @@ export type SourceName =
   | 'list'
   | 'look'
   | 'note-next'
+  | 'plain'
   | 'prelude'
   | 'prune'
   | 'queue'
@@ -78,33 +79,29 @@ return outcome
 -- Replies: MessagePack of when they were claimed, entry keys, tokens, deliveries, and whether
 --      something was left; MessagePack of the time, due instances, and of each key what describe
 --      gives.
-local outcome = answered()
-if not outcome then
-  local limit, worker = tonumber(ARGV[4]), ARGV[6]
-  local members = {}
-  if now <= tonumber(ARGV[5]) then
-    local filter = readFilter(9)
-    local more, batches = requeue(CHUNK), 1
-    repeat
-      local nextMember = finder(filter, worker, tonumber(ARGV[3]), limit, ARGV[8] == '1')
-      members = {}
-      while #members < limit do
-        local member = nextMember()
-        if not member then break end
-        members[#members + 1] = member
-      end
-      -- No more at a time, however many have expired: the next calls go on.
-      local isEnough = #members == limit or not more or batches == 5
-      if not isEnough then more, batches = requeue(CHUNK), batches + 1 end
-    until isEnough
-  end
-  local keys, tokens, counts = hold(members, worker, expiryOf(ARGV[7]))
-  saveToken()
-  outcome = remember({ now, keys, tokens, counts, leftOwn })
-  wake()
+local outcome = answeredBefore()
+if outcome then
+  return { outcome, pack({ now, dueOnes(), describeKeys(cmsgpack.unpack(outcome)[2]) }) }
 end
-local keys = cmsgpack.unpack(outcome)[2]
-return { outcome, cmsgpack.pack({ now, dueInstances(), describe(keys) }) }
+local limit, aging = tonumber(ARGV[4]), tonumber(ARGV[3])
+local request = newRequest(ARGV[6], ARGV[7], ARGV[8])
+if ARGV[9] ~= '' or ARGV[10] ~= '' then request.filter = general().readFilter(9) end
+local members = {}
+if now <= tonumber(ARGV[5]) then
+  local more, batches = false, 1
+  if hasExpiredClaims() then more = general().requeue(1000) end
+  repeat
+    members = bestTasks(request, limit, aging)
+    -- No more at a time, however many have expired: the next calls go on.
+    local isEnough = #members == limit or not more or batches == 5
+    if not isEnough then more, batches = general().requeue(1000), batches + 1 end
+  until isEnough
+end
+local keys, tokens, counts = take(request, members)
+outcome = pack({ now, keys, tokens, counts, shared ~= nil and shared.hasLeftOwn() })
+rememberOutcome(outcome)
+if shared then shared.wake() end
+return { outcome, pack({ now, dueOnes(), describeKeys(keys) }) }
 `,
   'claim-task': String.raw`-- Claims one task if it is available.
 -- ARGV 1 ring field, 2 number of the call, 3 latest time at which anybody waits for the reply,
@@ -142,9 +139,7 @@ local isClaimed = cmsgpack.unpack(outcome)[2] == 'claimed'
 return { outcome, cmsgpack.pack({ now, describe(isClaimed and { key } or {}) }) }
 `,
   commit: String.raw`-- Commits of plain steps (see plain-commits.ts) of several instances, and claims what they ask for:
--- all of them or, where one can not be written so, none. Every worker's every step comes through
--- here, so it does without the shared parts where it can: making their functions anew takes as long
--- as writing a few steps.
+-- all of them or, where one can not be written so, none.
 -- KEYS 12… results of the instances, where they are needed
 -- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array of strings:
 --      earliest and latest time at which they are right, milliseconds worth a level of priority,
@@ -157,46 +152,22 @@ return { outcome, cmsgpack.pack({ now, describe(isClaimed and { key } or {}) }) 
 --      what comes after the worker in its commit, output, number of the key of results (0 none).
 -- Replies: as write.lua where every state is '1' and more. Otherwise nothing was written: '0' is
 --      refused, and anything else to be written by write.lua.
-local META, INSTANCES, CLAIMS, PAYLOADS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local QUEUE, CLASSES, CLAIMED = KEYS[6], KEYS[7], KEYS[8]
-local call, pack = redis.call, cmsgpack.pack
-local find, format, match, sub = string.find, string.format, string.match, string.sub
 local FIELDS = 15
 
-local clock = call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local shared
-
-local function general()
-  shared = shared or later()
-  return shared
-end
-
-local known = call('HMGET', META, ARGV[1], 'token')
-if known[1] then
-  local number, at = match(known[1], '^(%d+)%z%d+%z()')
-  if number == ARGV[2] then
-    local outcome = sub(known[1], at)
-    local done = cmsgpack.unpack(outcome)
-    local keys = {}
-    for index = 1, #done[4], 3 do keys[#keys + 1] = done[4][index] end
-    return { outcome, pack({ now, done[5] and general().dueInstances() or {}, general().describe(keys) }) }
-  end
+local before = answeredBefore()
+if before then
+  local done = cmsgpack.unpack(before)
+  local keys = {}
+  for index = 1, #done[4], 3 do keys[#keys + 1] = done[4][index] end
+  return { before, pack({ now, done[5] and dueOnes() or {}, describeKeys(keys) }) }
 end
 
 local list = cmsgpack.unpack(ARGV[3])
-local NOW = format('%015.0f', now)
-local lastToken = math.max(tonumber(known[2] or '0'), (now - 1735689600000) * 64)
 local from = 5
 local requests = {}
 for index = 1, tonumber(list[4]) do
-  local ttl = list[from + 1]
-  local expires = '999999999999999'
-  if ttl ~= '' then expires = format('%015.0f', math.min(now + tonumber(ttl), 253402300799999)) end
-  local request = {
-    worker = list[from], expires = expires, score = ttl == '' and '+inf' or expires,
-    skipsOwn = list[from + 2] == '1', wanted = 0, given = 0,
-  }
+  local request = newRequest(list[from], list[from + 1], list[from + 2])
+  request.wanted = 0
   if list[from + 3] == '' and list[from + 4] == '' then
     from = from + 5
   else
@@ -260,13 +231,13 @@ for index = 1, count do
   changed[index * 2 - 1] = id
   changed[index * 2] = list[at + 4]
   local nextTask, place, request = list[at + 5], list[at + 6], requests[list[at + 7]]
-  local before = sub(claims[index], 31, 42)
+  local left = sub(claims[index], 31, 42)
   if nextTask == '' then
-    entered[before] = (entered[before] or 0) - 1
+    entered[left] = (entered[left] or 0) - 1
   else
     local class = sub(place, 1, 12)
-    if class ~= before then
-      entered[before] = (entered[before] or 0) - 1
+    if class ~= left then
+      entered[left] = (entered[left] or 0) - 1
       entered[class] = (entered[class] or 0) + 1
     end
     local key = id .. '\0' .. nextTask
@@ -322,55 +293,18 @@ end
 
 -- The best tasks of any instance, now that all that these commits bring is in the queue: what they
 -- are, then their claims.
-local otherClaims, due = {}, {}
 if isAsked then
-  if #call('ZRANGEBYSCORE', CLAIMED, '-inf', NOW, 'LIMIT', 0, 1) > 0 then general().requeue(1000) end
-  local listing = call('HGETALL', CLASSES)
-  local only, what
-  if #listing == 4 then
-    -- One class: its name and how many there are.
-    local at = sub(listing[1], 1, 1) == 't' and 1 or 3
-    only, what = sub(listing[at], 2), listing[at + 1]
-  end
+  if hasExpiredClaims() then general().requeue(1000) end
   for _, request in ipairs(requests) do
-    local members, wanted = {}, request.wanted
-    if wanted > 0 and only and not request.filter and sub(what, 3, 3) == '\0' then
-      -- Nobody failed them, and anybody may take them: they come in the order of time.
-      for _, member in ipairs(call('ZRANGEBYLEX', QUEUE, '[' .. only, '(' .. only .. '~', 'LIMIT', 0, wanted)) do
-        if tonumber(sub(member, 13, 22), 36) > now then break end
-        members[#members + 1] = member
-      end
-    elseif wanted > 0 and #listing > 0 then
-      local nextMember = general().finder(
-        request.filter or {}, request.worker, tonumber(list[3]), wanted, request.skipsOwn
-      )
-      for index = 1, wanted do members[index] = nextMember() end
+    if request.wanted > 0 then
+      request.keys, request.tokens, request.counts =
+        take(request, bestTasks(request, request.wanted, tonumber(list[3])))
+      request.given = 0
     end
-    request.first = #otherClaims
-    if #members > 0 then
-      local found, hashed, scored = {}, {}, {}
-      for index, member in ipairs(members) do found[index] = sub(member, 23) end
-      local times, worker = request.expires .. NOW, '\0' .. request.worker .. '\0'
-      for index, old in ipairs(call('HMGET', CLAIMS, unpack(found))) do
-        local deliveries = (old and tonumber(match(old, '^%d+%z[^%z]*%z(%d+)$', 53)) or 0) + 1
-        lastToken = lastToken + 1
-        hashed[index * 2 - 1] = found[index]
-        hashed[index * 2] = times .. sub(members[index], 1, 22) .. format('%.0f', lastToken) .. worker .. format('%.0f', deliveries)
-        scored[index * 2 - 1] = request.score
-        scored[index * 2] = found[index]
-        otherClaims[#otherClaims + 1] = found[index]
-        otherClaims[#otherClaims + 1] = lastToken
-        otherClaims[#otherClaims + 1] = deliveries
-      end
-      call('ZREM', QUEUE, unpack(members))
-      call('HSET', CLAIMS, unpack(hashed))
-      call('ZADD', CLAIMED, unpack(scored))
-    end
-    request.last = #otherClaims
   end
 end
 
-local ownClaims, dropped, order = {}, {}, {}
+local ownClaims, dropped, order, others = {}, {}, {}, {}
 for index = 1, count do
   local at = from + (index - 1) * FIELDS
   local id, task, request = ids[index], list[at + 2], requests[list[at + 7]]
@@ -379,12 +313,16 @@ for index = 1, count do
     tail = '=\0' .. list[at + 5] .. '\0' .. token .. '\0'
     ownClaims[#ownClaims + 1] = tonumber(token)
     ownClaims[#ownClaims + 1] = 1
-  elseif request and request.first < request.last then
-    local number = request.first
-    request.first = number + 3
+  elseif request and request.given < #request.keys then
+    local number = request.given + 1
+    local key, claimed = request.keys[number], request.tokens[number]
+    request.given = number
     states[index] = '3'
-    tail = '+\0' .. otherClaims[number + 1] .. '\0' .. format('%.0f', otherClaims[number + 2]) .. '\0'
-    for part = 1, 3 do order[#order + 1] = otherClaims[number + part] end
+    tail = '+\0' .. key .. '\0' .. format('%.0f', claimed) .. '\0'
+    others[#others + 1] = key
+    order[#order + 1] = key
+    order[#order + 1] = claimed
+    order[#order + 1] = request.counts[number]
   end
   local value = list[at + 11] .. '\0' .. list[at + 3] .. list[at + 12] .. tail .. list[at + 13]
   local newest, resultsKey = payloads[index * 2 - 1], KEYS[list[at + 14]]
@@ -405,38 +343,9 @@ end
 if #stored > 0 then call('HSET', PAYLOADS, unpack(stored)) end
 if #dropped > 0 then call('HDEL', PAYLOADS, unpack(dropped)) end
 local outcome = pack({ now, table.concat(states), ownClaims, order, isAsked })
-call('HSET', META, 'token', format('%.0f', lastToken), ARGV[1], ARGV[2] .. '\0' .. NOW .. '\0' .. outcome)
+rememberOutcome(outcome)
 if shared then shared.wake() end
-
-local described = {}
-if #order > 0 then
-  local places = {}
-  for index = 1, #order / 3 do
-    local key = order[index * 3 - 2]
-    local id = sub(key, 1, find(key, '\0', 1, true) - 1)
-    ids[index] = id
-    places[index * 2 - 1] = id
-    places[index * 2] = id .. '\0l'
-  end
-  local number = #order / 3
-  local others, beside = call('HMGET', INSTANCES, unpack(ids, 1, number)), call('HMGET', PAYLOADS, unpack(places))
-  for index = 1, number do
-    local record = others[index]
-    if record and sub(record, 1, 2) ~= '1\0' then
-      -- Several entries have claims of their own.
-      local names = {}
-      for one = 1, number do names[one] = order[one * 3 - 2] end
-      described = general().describe(names)
-      break
-    end
-    described[index * 4 - 3] = record
-    described[index * 4 - 2] = beside[index * 2 - 1]
-    described[index * 4 - 1] = beside[index * 2]
-    described[index * 4] = false
-  end
-end
-if isAsked and #call('ZRANGEBYSCORE', KEYS[9], '-inf', NOW, 'LIMIT', 0, 1) > 0 then due = general().dueInstances() end
-return { outcome, pack({ now, due, described }) }
+return { outcome, pack({ now, isAsked and dueOnes() or {}, describeKeys(others) }) }
 `,
   dispatch: String.raw`-- Looking for the best tasks and claiming them.
 local EPOCH = 1735689600000
@@ -726,7 +635,7 @@ return { cmsgpack.pack({ now, dueInstances(), keys, describe(keys) }), readMany(
   late: `-- What a script that begins without the shared parts may still need of them.
 return {
   readFilter = readFilter, requeue = requeue, finder = finder, dueInstances = dueInstances, describe = describe,
-  tell = tell, wake = wake,
+  tell = tell, wake = wake, hasLeftOwn = function() return leftOwn end,
 }
 `,
   list: `-- Lists instances by id.
@@ -802,6 +711,134 @@ local before = match(commit, '^(' .. ARGV[3] .. '%z[^%z]*%z%d+%a)%-%z$')
 if not before then return 0 end
 results.set(ARGV[2], order .. '\0' .. before .. '+\0' .. ARGV[4] .. output)
 return 1
+`,
+  plain: String.raw`-- What the scripts begin with that every worker comes through for every step: they do without the
+-- shared parts where they can, since making their functions anew takes as long as a few steps.
+-- KEYS as in prelude.lua.
+local META, INSTANCES, CLAIMS, PAYLOADS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local QUEUE, CLASSES, CLAIMED, DUE = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local call, pack = redis.call, cmsgpack.pack
+local find, format, match, sub = string.find, string.format, string.match, string.sub
+
+local clock = call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local NOW = format('%015.0f', now)
+local shared
+
+local function general()
+  shared = shared or later()
+  return shared
+end
+
+local known = call('HMGET', META, ARGV[1], 'token')
+local lastToken = math.max(tonumber(known[2] or '0'), (now - 1735689600000) * 64)
+
+-- What this call came to when it was sent before, or nil.
+local function answeredBefore()
+  if not known[1] then return nil end
+  local number, from = match(known[1], '^(%d+)%z%d+%z()')
+  return number == ARGV[2] and sub(known[1], from) or nil
+end
+
+local function rememberOutcome(outcome)
+  call('HSET', META, 'token', format('%.0f', lastToken), ARGV[1], ARGV[2] .. '\0' .. NOW .. '\0' .. outcome)
+end
+
+local function hasExpiredClaims()
+  return #call('ZRANGEBYSCORE', CLAIMED, '-inf', NOW, 'LIMIT', 0, 1) > 0
+end
+
+-- Who asks for tasks: what its claims are made of.
+local function newRequest(worker, ttl, skipsOwn)
+  local expires = '999999999999999'
+  if ttl ~= '' then expires = format('%015.0f', math.min(now + tonumber(ttl), 253402300799999)) end
+  return { worker = worker, expires = expires, score = ttl == '' and '+inf' or expires, skipsOwn = skipsOwn == '1' }
+end
+
+-- The best tasks, as members of the queue, for a request with a filter or none.
+local function bestTasks(request, wanted, aging)
+  local members = {}
+  local listing = call('HGETALL', CLASSES)
+  if #listing == 4 and not request.filter then
+    -- One class: its name, what it is and how many there are.
+    local at = sub(listing[1], 1, 1) == 't' and 1 or 3
+    local class = sub(listing[at], 2)
+    if sub(listing[at + 1], 3, 3) == '\0' then
+      -- Nobody failed them, and anybody may take them: they come in the order of time.
+      members = call('ZRANGEBYLEX', QUEUE, '[' .. class, '(' .. class .. '~', 'LIMIT', 0, wanted)
+      for index = #members, 1, -1 do
+        if tonumber(sub(members[index], 13, 22), 36) <= now then break end
+        members[index] = nil
+      end
+      return members
+    end
+  end
+  if #listing > 0 then
+    local nextMember = general().finder(request.filter or {}, request.worker, aging, wanted, request.skipsOwn)
+    for index = 1, wanted do
+      local member = nextMember()
+      if not member then break end
+      members[index] = member
+    end
+  end
+  return members
+end
+
+-- Claims members of the queue: their entry keys, tokens and deliveries.
+local function take(request, members)
+  local keys, tokens, counts = {}, {}, {}
+  local count = #members
+  if count == 0 then return keys, tokens, counts end
+  for index = 1, count do keys[index] = sub(members[index], 23) end
+  local times, worker = request.expires .. NOW, '\0' .. request.worker .. '\0'
+  local hashed, scored, score = {}, {}, request.score
+  for index, old in ipairs(call('HMGET', CLAIMS, unpack(keys))) do
+    local deliveries = (old and tonumber(match(old, '^%d+%z[^%z]*%z(%d+)$', 53)) or 0) + 1
+    local key, two = keys[index], index * 2
+    lastToken = lastToken + 1
+    tokens[index] = lastToken
+    counts[index] = deliveries
+    hashed[two - 1] = key
+    hashed[two] = times .. sub(members[index], 1, 22) .. format('%.0f', lastToken) .. worker .. deliveries
+    scored[two - 1] = score
+    scored[two] = key
+  end
+  call('ZREM', QUEUE, unpack(members))
+  call('HSET', CLAIMS, unpack(hashed))
+  call('ZADD', CLAIMED, unpack(scored))
+  return keys, tokens, counts
+end
+
+-- As describe of dispatch.lua.
+local function describeKeys(keys)
+  local count = #keys
+  if count == 0 then return {} end
+  local ids, fields = {}, {}
+  for index = 1, count do
+    local key = keys[index]
+    local id = sub(key, 1, find(key, '\0', 1, true) - 1)
+    ids[index] = id
+    fields[index * 2 - 1] = id
+    fields[index * 2] = id .. '\0l'
+  end
+  local records, payloads = call('HMGET', INSTANCES, unpack(ids)), call('HMGET', PAYLOADS, unpack(fields))
+  local described = {}
+  for index = 1, count do
+    local record, at = records[index], index * 4
+    -- One with several entries may occur more than once, and each has a claim of its own.
+    if record and sub(record, 1, 2) ~= '1\0' then return general().describe(keys) end
+    described[at - 3] = record
+    described[at - 2] = payloads[index * 2 - 1]
+    described[at - 1] = payloads[index * 2]
+    described[at] = false
+  end
+  return described
+end
+
+local function dueOnes()
+  if #call('ZRANGEBYSCORE', DUE, '-inf', NOW, 'LIMIT', 0, 1) == 0 then return {} end
+  return general().dueInstances()
+end
 `,
   prelude: String.raw`-- What every script on a shard begins with.
 -- KEYS 1 meta (hash: token counter, paused instances, what was answered last, format)

@@ -4,7 +4,7 @@ import { type SourceName, sources } from './script-sources.ts'
 /** An operation on the server. */
 export type ScriptName = Exclude<
   SourceName,
-  'prelude' | 'queue' | 'dispatch' | 'results' | 'events' | 'removal' | 'late'
+  'prelude' | 'plain' | 'queue' | 'dispatch' | 'results' | 'events' | 'removal' | 'late'
 >
 
 /** What a script is made of, and how the server is to treat it. */
@@ -21,9 +21,9 @@ const dispatch: readonly SourceName[] = ['prelude', 'queue', 'dispatch']
 
 const plans: Readonly<Record<ScriptName, ScriptPlan>> = {
   'change-claim': { parts: ['prelude', 'queue'], flags: 'allow-oom' },
-  'claim-available': { parts: dispatch },
+  'claim-available': { parts: ['plain'], later: [...dispatch, 'late'] },
   'claim-task': { parts: dispatch },
-  commit: { parts: [], later: [...dispatch, 'late'] },
+  commit: { parts: ['plain'], later: [...dispatch, 'late'] },
   due: { parts: [], flags: 'no-writes' },
   ended: { parts: ['prelude'], flags: 'no-writes' },
   'find-available': { parts: dispatch, flags: 'allow-oom' },

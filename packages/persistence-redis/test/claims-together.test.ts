@@ -34,7 +34,7 @@ test('D5 claims in flight together are one look, and each gets its own, the best
   const taken = claimed.flat().map(({ task }) => task.instanceId)
   expect(taken.toSorted()).toEqual(ids)
   expect(taken.slice(0, 3)).toEqual(ids.slice(0, 3))
-  const sent = vi.spyOn(client as unknown as { evalshaBuffer(): unknown }, 'evalshaBuffer')
+  const sent = vi.spyOn(client, 'sendCommand')
   await Promise.all(Array.from({ length: 4 }, () => claim('worker-1', 1)))
   expect(sent).toHaveBeenCalledTimes(1)
   await backend.close()

@@ -5,30 +5,26 @@
 -- Replies: MessagePack of when they were claimed, entry keys, tokens, deliveries, and whether
 --      something was left; MessagePack of the time, due instances, and of each key what describe
 --      gives.
-local outcome = answered()
-if not outcome then
-  local limit, worker = tonumber(ARGV[4]), ARGV[6]
-  local members = {}
-  if now <= tonumber(ARGV[5]) then
-    local filter = readFilter(9)
-    local more, batches = requeue(CHUNK), 1
-    repeat
-      local nextMember = finder(filter, worker, tonumber(ARGV[3]), limit, ARGV[8] == '1')
-      members = {}
-      while #members < limit do
-        local member = nextMember()
-        if not member then break end
-        members[#members + 1] = member
-      end
-      -- No more at a time, however many have expired: the next calls go on.
-      local isEnough = #members == limit or not more or batches == 5
-      if not isEnough then more, batches = requeue(CHUNK), batches + 1 end
-    until isEnough
-  end
-  local keys, tokens, counts = hold(members, worker, expiryOf(ARGV[7]))
-  saveToken()
-  outcome = remember({ now, keys, tokens, counts, leftOwn })
-  wake()
+local outcome = answeredBefore()
+if outcome then
+  return { outcome, pack({ now, dueOnes(), describeKeys(cmsgpack.unpack(outcome)[2]) }) }
 end
-local keys = cmsgpack.unpack(outcome)[2]
-return { outcome, cmsgpack.pack({ now, dueInstances(), describe(keys) }) }
+local limit, aging = tonumber(ARGV[4]), tonumber(ARGV[3])
+local request = newRequest(ARGV[6], ARGV[7], ARGV[8])
+if ARGV[9] ~= '' or ARGV[10] ~= '' then request.filter = general().readFilter(9) end
+local members = {}
+if now <= tonumber(ARGV[5]) then
+  local more, batches = false, 1
+  if hasExpiredClaims() then more = general().requeue(1000) end
+  repeat
+    members = bestTasks(request, limit, aging)
+    -- No more at a time, however many have expired: the next calls go on.
+    local isEnough = #members == limit or not more or batches == 5
+    if not isEnough then more, batches = general().requeue(1000), batches + 1 end
+  until isEnough
+end
+local keys, tokens, counts = take(request, members)
+outcome = pack({ now, keys, tokens, counts, shared ~= nil and shared.hasLeftOwn() })
+rememberOutcome(outcome)
+if shared then shared.wake() end
+return { outcome, pack({ now, dueOnes(), describeKeys(keys) }) }

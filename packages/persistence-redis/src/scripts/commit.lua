@@ -1,7 +1,5 @@
 -- Commits of plain steps (see plain-commits.ts) of several instances, and claims what they ask for:
--- all of them or, where one can not be written so, none. Every worker's every step comes through
--- here, so it does without the shared parts where it can: making their functions anew takes as long
--- as writing a few steps.
+-- all of them or, where one can not be written so, none.
 -- KEYS 12… results of the instances, where they are needed
 -- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array of strings:
 --      earliest and latest time at which they are right, milliseconds worth a level of priority,
@@ -14,46 +12,22 @@
 --      what comes after the worker in its commit, output, number of the key of results (0 none).
 -- Replies: as write.lua where every state is '1' and more. Otherwise nothing was written: '0' is
 --      refused, and anything else to be written by write.lua.
-local META, INSTANCES, CLAIMS, PAYLOADS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local QUEUE, CLASSES, CLAIMED = KEYS[6], KEYS[7], KEYS[8]
-local call, pack = redis.call, cmsgpack.pack
-local find, format, match, sub = string.find, string.format, string.match, string.sub
 local FIELDS = 15
 
-local clock = call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local shared
-
-local function general()
-  shared = shared or later()
-  return shared
-end
-
-local known = call('HMGET', META, ARGV[1], 'token')
-if known[1] then
-  local number, at = match(known[1], '^(%d+)%z%d+%z()')
-  if number == ARGV[2] then
-    local outcome = sub(known[1], at)
-    local done = cmsgpack.unpack(outcome)
-    local keys = {}
-    for index = 1, #done[4], 3 do keys[#keys + 1] = done[4][index] end
-    return { outcome, pack({ now, done[5] and general().dueInstances() or {}, general().describe(keys) }) }
-  end
+local before = answeredBefore()
+if before then
+  local done = cmsgpack.unpack(before)
+  local keys = {}
+  for index = 1, #done[4], 3 do keys[#keys + 1] = done[4][index] end
+  return { before, pack({ now, done[5] and dueOnes() or {}, describeKeys(keys) }) }
 end
 
 local list = cmsgpack.unpack(ARGV[3])
-local NOW = format('%015.0f', now)
-local lastToken = math.max(tonumber(known[2] or '0'), (now - 1735689600000) * 64)
 local from = 5
 local requests = {}
 for index = 1, tonumber(list[4]) do
-  local ttl = list[from + 1]
-  local expires = '999999999999999'
-  if ttl ~= '' then expires = format('%015.0f', math.min(now + tonumber(ttl), 253402300799999)) end
-  local request = {
-    worker = list[from], expires = expires, score = ttl == '' and '+inf' or expires,
-    skipsOwn = list[from + 2] == '1', wanted = 0, given = 0,
-  }
+  local request = newRequest(list[from], list[from + 1], list[from + 2])
+  request.wanted = 0
   if list[from + 3] == '' and list[from + 4] == '' then
     from = from + 5
   else
@@ -117,13 +91,13 @@ for index = 1, count do
   changed[index * 2 - 1] = id
   changed[index * 2] = list[at + 4]
   local nextTask, place, request = list[at + 5], list[at + 6], requests[list[at + 7]]
-  local before = sub(claims[index], 31, 42)
+  local left = sub(claims[index], 31, 42)
   if nextTask == '' then
-    entered[before] = (entered[before] or 0) - 1
+    entered[left] = (entered[left] or 0) - 1
   else
     local class = sub(place, 1, 12)
-    if class ~= before then
-      entered[before] = (entered[before] or 0) - 1
+    if class ~= left then
+      entered[left] = (entered[left] or 0) - 1
       entered[class] = (entered[class] or 0) + 1
     end
     local key = id .. '\0' .. nextTask
@@ -179,55 +153,18 @@ end
 
 -- The best tasks of any instance, now that all that these commits bring is in the queue: what they
 -- are, then their claims.
-local otherClaims, due = {}, {}
 if isAsked then
-  if #call('ZRANGEBYSCORE', CLAIMED, '-inf', NOW, 'LIMIT', 0, 1) > 0 then general().requeue(1000) end
-  local listing = call('HGETALL', CLASSES)
-  local only, what
-  if #listing == 4 then
-    -- One class: its name and how many there are.
-    local at = sub(listing[1], 1, 1) == 't' and 1 or 3
-    only, what = sub(listing[at], 2), listing[at + 1]
-  end
+  if hasExpiredClaims() then general().requeue(1000) end
   for _, request in ipairs(requests) do
-    local members, wanted = {}, request.wanted
-    if wanted > 0 and only and not request.filter and sub(what, 3, 3) == '\0' then
-      -- Nobody failed them, and anybody may take them: they come in the order of time.
-      for _, member in ipairs(call('ZRANGEBYLEX', QUEUE, '[' .. only, '(' .. only .. '~', 'LIMIT', 0, wanted)) do
-        if tonumber(sub(member, 13, 22), 36) > now then break end
-        members[#members + 1] = member
-      end
-    elseif wanted > 0 and #listing > 0 then
-      local nextMember = general().finder(
-        request.filter or {}, request.worker, tonumber(list[3]), wanted, request.skipsOwn
-      )
-      for index = 1, wanted do members[index] = nextMember() end
+    if request.wanted > 0 then
+      request.keys, request.tokens, request.counts =
+        take(request, bestTasks(request, request.wanted, tonumber(list[3])))
+      request.given = 0
     end
-    request.first = #otherClaims
-    if #members > 0 then
-      local found, hashed, scored = {}, {}, {}
-      for index, member in ipairs(members) do found[index] = sub(member, 23) end
-      local times, worker = request.expires .. NOW, '\0' .. request.worker .. '\0'
-      for index, old in ipairs(call('HMGET', CLAIMS, unpack(found))) do
-        local deliveries = (old and tonumber(match(old, '^%d+%z[^%z]*%z(%d+)$', 53)) or 0) + 1
-        lastToken = lastToken + 1
-        hashed[index * 2 - 1] = found[index]
-        hashed[index * 2] = times .. sub(members[index], 1, 22) .. format('%.0f', lastToken) .. worker .. format('%.0f', deliveries)
-        scored[index * 2 - 1] = request.score
-        scored[index * 2] = found[index]
-        otherClaims[#otherClaims + 1] = found[index]
-        otherClaims[#otherClaims + 1] = lastToken
-        otherClaims[#otherClaims + 1] = deliveries
-      end
-      call('ZREM', QUEUE, unpack(members))
-      call('HSET', CLAIMS, unpack(hashed))
-      call('ZADD', CLAIMED, unpack(scored))
-    end
-    request.last = #otherClaims
   end
 end
 
-local ownClaims, dropped, order = {}, {}, {}
+local ownClaims, dropped, order, others = {}, {}, {}, {}
 for index = 1, count do
   local at = from + (index - 1) * FIELDS
   local id, task, request = ids[index], list[at + 2], requests[list[at + 7]]
@@ -236,12 +173,16 @@ for index = 1, count do
     tail = '=\0' .. list[at + 5] .. '\0' .. token .. '\0'
     ownClaims[#ownClaims + 1] = tonumber(token)
     ownClaims[#ownClaims + 1] = 1
-  elseif request and request.first < request.last then
-    local number = request.first
-    request.first = number + 3
+  elseif request and request.given < #request.keys then
+    local number = request.given + 1
+    local key, claimed = request.keys[number], request.tokens[number]
+    request.given = number
     states[index] = '3'
-    tail = '+\0' .. otherClaims[number + 1] .. '\0' .. format('%.0f', otherClaims[number + 2]) .. '\0'
-    for part = 1, 3 do order[#order + 1] = otherClaims[number + part] end
+    tail = '+\0' .. key .. '\0' .. format('%.0f', claimed) .. '\0'
+    others[#others + 1] = key
+    order[#order + 1] = key
+    order[#order + 1] = claimed
+    order[#order + 1] = request.counts[number]
   end
   local value = list[at + 11] .. '\0' .. list[at + 3] .. list[at + 12] .. tail .. list[at + 13]
   local newest, resultsKey = payloads[index * 2 - 1], KEYS[list[at + 14]]
@@ -262,35 +203,6 @@ end
 if #stored > 0 then call('HSET', PAYLOADS, unpack(stored)) end
 if #dropped > 0 then call('HDEL', PAYLOADS, unpack(dropped)) end
 local outcome = pack({ now, table.concat(states), ownClaims, order, isAsked })
-call('HSET', META, 'token', format('%.0f', lastToken), ARGV[1], ARGV[2] .. '\0' .. NOW .. '\0' .. outcome)
+rememberOutcome(outcome)
 if shared then shared.wake() end
-
-local described = {}
-if #order > 0 then
-  local places = {}
-  for index = 1, #order / 3 do
-    local key = order[index * 3 - 2]
-    local id = sub(key, 1, find(key, '\0', 1, true) - 1)
-    ids[index] = id
-    places[index * 2 - 1] = id
-    places[index * 2] = id .. '\0l'
-  end
-  local number = #order / 3
-  local others, beside = call('HMGET', INSTANCES, unpack(ids, 1, number)), call('HMGET', PAYLOADS, unpack(places))
-  for index = 1, number do
-    local record = others[index]
-    if record and sub(record, 1, 2) ~= '1\0' then
-      -- Several entries have claims of their own.
-      local names = {}
-      for one = 1, number do names[one] = order[one * 3 - 2] end
-      described = general().describe(names)
-      break
-    end
-    described[index * 4 - 3] = record
-    described[index * 4 - 2] = beside[index * 2 - 1]
-    described[index * 4 - 1] = beside[index * 2]
-    described[index * 4] = false
-  end
-end
-if isAsked and #call('ZRANGEBYSCORE', KEYS[9], '-inf', NOW, 'LIMIT', 0, 1) > 0 then due = general().dueInstances() end
-return { outcome, pack({ now, due, described }) }
+return { outcome, pack({ now, isAsked and dueOnes() or {}, describeKeys(others) }) }
