@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { BackendError } from '@sayiir/persistence-core'
 import { pause } from '@sayiir/persistence-core/adapter'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
-import { isUnknownScript, mayBeSentAgain, timedOut, toBackendError } from './errors.ts'
+import { Deadlines } from './deadlines.ts'
+import { isUnknownScript, mayBeSentAgain, toBackendError } from './errors.ts'
 import type { Shard } from './layout.ts'
 import type { CheckedOptions } from './options.ts'
 import { ScriptCommand } from './script-command.ts'
@@ -44,6 +45,7 @@ export class Connection {
   /** The client, where it does no more with a command than to send it. */
   readonly #direct: Redis | null
   readonly #id = randomBytes(9).toString('base64url')
+  readonly #deadlines: Deadlines
   readonly #slots = new Map<Shard, Slots>()
   /** Scripts that were sent in full. */
   readonly #told = new Set<ScriptName>()
@@ -56,6 +58,7 @@ export class Connection {
     this.client = client
     this.#direct = sendsAsIs(client) ? client : null
     this.#options = options
+    this.#deadlines = new Deadlines(options.commandTimeoutMs)
   }
 
   get timeoutMs(): number {
@@ -100,7 +103,7 @@ export class Connection {
   /** A command's reply within the time that calls have. */
   async within<T>(reply: Promise<T>): Promise<T> {
     try {
-      return await this.#within(reply, this.timeoutMs)
+      return await this.#deadlines.within(reply, this.timeoutMs)
     } catch (error) {
       throw toBackendError(error)
     }
@@ -123,7 +126,7 @@ export class Connection {
     const deadline = performance.now() + this.timeoutMs
     for (let waitMs: number = RETRY_MS.first; ; waitMs = Math.min(waitMs * 2, RETRY_MS.most)) {
       try {
-        return await this.#within(
+        return await this.#deadlines.within(
           this.#call(script, keys, args, shard),
           deadline - performance.now(),
         )
@@ -135,22 +138,6 @@ export class Connection {
         await pause(waitMs * (0.5 + Math.random()))
       }
     }
-  }
-
-  #within<T>(reply: Promise<T>, ms: number): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(timedOut(this.timeoutMs)), Math.max(ms, 1))
-      reply.then(
-        (value) => {
-          clearTimeout(timer)
-          resolve(value)
-        },
-        (error: unknown) => {
-          clearTimeout(timer)
-          reject(error)
-        },
-      )
-    })
   }
 
   async #call(

@@ -130,11 +130,15 @@ function readStoredClaims(reader: MessageReader): (StoredClaim | null)[] {
 
 /** An array of texts. */
 export function readTexts(reader: MessageReader): string[] {
-  return Array.from({ length: reader.array() }, () => reader.text())
+  const texts: string[] = []
+  for (let left = reader.array(); left > 0; left -= 1) texts.push(reader.text())
+  return texts
 }
 
 function readNumbers(reader: MessageReader): number[] {
-  return Array.from({ length: reader.array() }, () => reader.number())
+  const numbers: number[] = []
+  for (let left = reader.array(); left > 0; left -= 1) numbers.push(reader.number())
+  return numbers
 }
 
 /** Texts from a reply. */

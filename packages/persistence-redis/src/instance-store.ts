@@ -23,6 +23,7 @@ import { writeArguments } from './write-args.ts'
 
 /** Bytes of a write beside its payloads, roughly. */
 const WRITE_BYTES = 600
+const NONE: readonly never[] = []
 /** Next tasks that are looked for in the shard of the commit before the other shards have a turn. */
 const STAYS = 16
 
@@ -276,6 +277,7 @@ function readResults(
   made.array()
   const at = made.number()
   const states = made.text()
+  const due = readTexts(rest)
   const next: (WriteNext | undefined)[] = []
   let left = made.array()
   for (let index = 0; left > 0; index += 1) {
@@ -285,26 +287,34 @@ function readResults(
     next[index] = { instanceId, taskId: claimNext.own ?? '', claim, deliveries: made.number() }
     left -= 2
   }
-  const others: MadeClaim[] = []
-  const rows: number[] = []
   left = made.array()
-  for (let index = 0; left > 0; index += 1) {
-    const { claimNext } = writeAt(writes, index)
-    if (states[index] !== '3' || claimNext === null) continue
-    const { instanceId, taskId } = splitKey(made.text())
-    const claim = madeClaim(claimNext.request, at, made.number())
-    rows.push(index)
-    others.push({ instanceId, taskId, claim, deliveries: made.number() })
-    left -= 3
+  if (left > 0) {
+    const others: MadeClaim[] = []
+    const rows: number[] = []
+    for (let index = 0; left > 0; index += 1) {
+      const { claimNext } = writeAt(writes, index)
+      if (states[index] !== '3' || claimNext === null) continue
+      const { instanceId, taskId } = splitKey(made.text())
+      const claim = madeClaim(claimNext.request, at, made.number())
+      rows.push(index)
+      others.push({ instanceId, taskId, claim, deliveries: made.number() })
+      left -= 3
+    }
+    const tasks = readClaimed(rest, others)
+    for (let number = 0; number < tasks.length; number += 1) {
+      next[rows[number] ?? 0] = tasks[number] ?? undefined
+    }
   }
-  const due = readTexts(rest)
-  readClaimed(rest, others).forEach((task, number) => {
-    next[rows[number] ?? 0] = task ?? undefined
-  })
-  const results = writes.map(({ claimNext }, index): WriteResult => {
-    if (states[index] === '0' || states[index] === '?') return { written: false, now }
-    return { written: true, now, next: next[index] ?? null, due: claimNext === null ? [] : due }
-  })
+  const results: WriteResult[] = []
+  for (let index = 0; index < writes.length; index += 1) {
+    const { claimNext } = writeAt(writes, index)
+    const isWritten = states[index] !== '0' && states[index] !== '?'
+    results.push(
+      isWritten
+        ? { written: true, now, next: next[index] ?? null, due: claimNext === null ? NONE : due }
+        : { written: false, now },
+    )
+  }
   return { states, results }
 }
 
@@ -337,7 +347,8 @@ function resultsOf(
 }
 
 function sizeOf({ results, before, after }: InstanceWrite): number {
-  const outputs = results.reduce((sum, { output }) => sum + output.byteLength, 0)
+  let outputs = 0
+  for (const { output } of results) outputs += output.byteLength
   const input = before === null ? (after.head.initialInput?.byteLength ?? 0) : 0
   return WRITE_BYTES + outputs + input
 }

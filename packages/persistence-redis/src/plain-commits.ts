@@ -4,7 +4,7 @@ import type { Shard } from './layout.ts'
 import { CLASS_LENGTH, classOf, placeOf } from './places.ts'
 import { recordText } from './records.ts'
 import { statusCharacter } from './statuses.ts'
-import { endedScore, expectedOf, type Requests, writeRequests } from './write-args.ts'
+import { endedScore, expectedOf, Requests } from './write-args.ts'
 
 /** Bytes of an output that is kept beside the inputs, as in `scripts/results.lua`. */
 const NEWEST_BYTES = 4000
@@ -59,39 +59,38 @@ export function commitArguments(
   skipsOwnFailures: boolean,
   commits: readonly PlainCommit[],
 ): { readonly keys: readonly string[]; readonly message: Buffer } {
-  const keys = [...shard.keys]
+  const keys = shard.keys.slice()
+  const requests = new Requests()
+  const classes: string[] = []
   let earliest = 0
   let latest = Number.MAX_SAFE_INTEGER
-  const classes = new Map<string, string>()
-  const places: string[] = []
-  for (const { at, toleranceMs, after } of commits) {
-    earliest = Math.max(earliest, at - toleranceMs)
-    latest = Math.min(latest, at + toleranceMs)
-    const [next] = after.entries
-    if (next === undefined) {
-      places.push('')
-      continue
-    }
-    const { definitionHash } = after.head
-    const place = placeOf(next, definitionHash)
-    places.push(place)
-    const digest = place.slice(0, CLASS_LENGTH)
-    if (!classes.has(digest)) classes.set(digest, classOf(next, definitionHash))
-  }
+  let lastClass = ''
   args.start()
+  args.small(commits.length)
+  for (let index = 0; index < commits.length; index += 1) {
+    const commit = commits[index] as PlainCommit
+    const { at, toleranceMs, after, claimNext } = commit
+    if (at - toleranceMs > earliest) earliest = at - toleranceMs
+    if (at + toleranceMs < latest) latest = at + toleranceMs
+    const next = after.entries[0]
+    let place = ''
+    if (next !== undefined) {
+      const { definitionHash } = after.head
+      place = placeOf(next, definitionHash)
+      const digest = place.slice(0, CLASS_LENGTH)
+      if (digest !== lastClass && !classes.includes(digest)) {
+        classes.push(digest, classOf(next, definitionHash))
+      }
+      lastClass = digest
+    }
+    const request = claimNext === null ? 0 : requests.numberOf(claimNext.request)
+    pushCommit(args, keys, shard, commit, place, request)
+  }
   args.number(earliest)
   args.number(latest)
   args.number(agingIntervalMs)
-  const requests = writeRequests(args, skipsOwnFailures, commits)
-  args.number(classes.size)
-  for (const [digest, text] of classes) {
-    args.text(digest)
-    args.text(text)
-  }
-  args.number(commits.length)
-  for (let index = 0; index < commits.length; index += 1) {
-    pushCommit(args, keys, shard, commits[index] as PlainCommit, places[index] ?? '', requests)
-  }
+  requests.write(args, skipsOwnFailures)
+  for (const text of classes) args.text(text)
   return { keys, message: args.finish() }
 }
 
@@ -101,10 +100,10 @@ function pushCommit(
   shard: Shard,
   { instanceId, before, after, holds, results, commit, claimNext }: PlainCommit,
   place: string,
-  requests: Requests,
+  request: number,
 ): void {
   const { head } = after
-  const [next] = after.entries
+  const next = after.entries[0]
   const takesOwn = claimNext !== null && next !== undefined && claimNext.own === next.taskId
   args.text(instanceId)
   args.text(expectedOf(before))
@@ -114,7 +113,7 @@ function pushCommit(
   args.text(recordText(after))
   args.text(next === undefined ? '' : next.taskId)
   args.text(place)
-  args.small(claimNext === null ? 0 : requests.numberOf(claimNext.request))
+  args.small(request)
   args.small(takesOwn ? 1 : 0)
   if (head.state.status === 'completed') {
     args.number(endedScore(head))
@@ -123,7 +122,7 @@ function pushCommit(
     args.text('')
     args.text('')
   }
-  const [result] = results
+  const result = results[0]
   args.number(result === undefined ? 0 : result.order)
   args.text(`${commit.revision}${statusCharacter(commit.status)}`)
   args.bytes(result === undefined ? NOTHING : result.output)

@@ -40,27 +40,25 @@ export function pushFilter(
 
 /** Searches for work that several writes ask for, each once. */
 export class Requests {
-  readonly #numbers = new Map<string, number>()
   readonly #requests: ClaimRequest[] = []
-  #last: ClaimRequest | null = null
-  #lastNumber = 0
-
-  get all(): readonly ClaimRequest[] {
-    return this.#requests
-  }
 
   /** Its number, from 1. */
   numberOf(request: ClaimRequest): number {
-    const last = this.#last
+    const requests = this.#requests
     // As a rule all are of one worker.
-    if (last !== null && isSameSearch(last, request)) return this.#lastNumber
-    const { workerId, ttlMs, filter } = request
-    const key = JSON.stringify([workerId, ttlMs, filter.tags, filter.definitionHashes])
-    const number = this.#numbers.get(key) ?? this.#requests.push(request)
-    this.#numbers.set(key, number)
-    this.#last = request
-    this.#lastNumber = number
-    return number
+    for (let index = 0; index < requests.length; index += 1) {
+      if (isSameSearch(requests[index] as ClaimRequest, request)) return index + 1
+    }
+    return requests.push(request)
+  }
+
+  /** Writes what they ask for. */
+  write(args: ArgumentWriter, skipsOwnFailures: boolean): void {
+    args.small(this.#requests.length)
+    for (const { workerId, ttlMs, filter } of this.#requests) {
+      args.push(workerId, ttlMs ?? '', skipsOwnFailures ? '1' : '')
+      pushFilter(args, filter)
+    }
   }
 }
 
@@ -79,22 +77,6 @@ function isSameList(a: readonly string[] | undefined, b: readonly string[] | und
   return a.length === b.length && a.every((one, index) => one === b[index])
 }
 
-/** Writes what the writes ask for. */
-export function writeRequests(
-  args: ArgumentWriter,
-  skipsOwnFailures: boolean,
-  writes: readonly InstanceWrite[],
-): Requests {
-  const requests = new Requests()
-  for (const { claimNext } of writes) if (claimNext !== null) requests.numberOf(claimNext.request)
-  args.number(requests.all.length)
-  for (const request of requests.all) {
-    args.push(request.workerId, request.ttlMs ?? '', skipsOwnFailures ? '1' : '')
-    pushFilter(args, request.filter)
-  }
-  return requests
-}
-
 /** Arguments of `scripts/write.lua` after the call's number. */
 export function writeArguments(
   args: ArgumentWriter,
@@ -106,7 +88,9 @@ export function writeArguments(
   const keys = [...shard.keys]
   args.start()
   args.push(agingIntervalMs)
-  const requests = writeRequests(args, skipsOwnFailures, writes)
+  const requests = new Requests()
+  for (const { claimNext } of writes) if (claimNext !== null) requests.numberOf(claimNext.request)
+  requests.write(args, skipsOwnFailures)
   args.push(writes.length)
   for (const write of writes) {
     const { claimNext } = write

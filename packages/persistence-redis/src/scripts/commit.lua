@@ -1,15 +1,16 @@
 -- Commits of plain steps (see plain-commits.ts) of several instances, and claims what they ask for:
 -- all of them or, where one can not be written so, none.
 -- KEYS 12… results of the instances, where they are needed
--- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array of strings:
---      earliest and latest time at which they are right, milliseconds worth a level of priority,
---      then requests: how many; each: worker, ttl ('' never), '1' to leave what it failed itself,
---      filter,
---      then classes of new entries: how many; each: digest, what it is,
---      then commits: how many; each: instance, what its record must begin with, task, what must
+-- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array:
+--      how many commits; each: instance, what its record must begin with, task, what must
 --      stand in its claim, record; next task ('' none), its place, number of a request (0 none),
 --      1 to claim the next task; score of the end ('' none), final output; order of the result,
---      what comes after the worker in its commit, output, number of the key of results (0 none).
+--      what comes after the worker in its commit, output, number of the key of results (0 none),
+--      then earliest and latest time at which they are right, milliseconds worth a level of
+--      priority,
+--      then requests: how many; each: worker, ttl ('' never), '1' to leave what it failed itself,
+--      filter,
+--      then classes of new entries, up to the end: digest, what it is.
 -- Replies: as write.lua where every state is '1' and more. Otherwise nothing was written: '0' is
 --      refused, and anything else to be written by write.lua.
 local FIELDS = 15
@@ -23,25 +24,23 @@ if before then
 end
 
 local list = cmsgpack.unpack(ARGV[3])
-local from = 5
+local count, from = list[1], 2
+local tail = from + count * FIELDS
+local earliest, latest, aging = tonumber(list[tail]), tonumber(list[tail + 1]), tonumber(list[tail + 2])
 local requests = {}
-for index = 1, tonumber(list[4]) do
-  local request = newRequest(list[from], list[from + 1], list[from + 2])
+local at = tail + 4
+for index = 1, list[tail + 3] do
+  local request = newRequest(list[at], list[at + 1], list[at + 2])
   request.wanted = 0
-  if list[from + 3] == '' and list[from + 4] == '' then
-    from = from + 5
+  if list[at + 3] == '' and list[at + 4] == '' then
+    at = at + 5
   else
-    request.filter, from = general().readFilter(from + 3, list)
+    request.filter, at = general().readFilter(at + 3, list)
   end
   requests[index] = request
 end
 local classes = {}
-for _ = 1, tonumber(list[from]) do
-  classes[list[from + 1]] = list[from + 2]
-  from = from + 2
-end
-local count = tonumber(list[from + 1])
-from = from + 2
+for index = at, #list, 2 do classes[list[index]] = list[index + 1] end
 
 local ids, keys, fields = {}, {}, {}
 for index = 1, count do
@@ -57,7 +56,7 @@ local claims = call('HMGET', CLAIMS, unpack(keys))
 local payloads = call('HMGET', PAYLOADS, unpack(fields))
 
 local states, seen = {}, {}
-local isInTime = now >= tonumber(list[1]) and now <= tonumber(list[2])
+local isInTime = now >= earliest and now <= latest
 local areRight = isInTime
 for index = 1, count do
   local at = from + (index - 1) * FIELDS
@@ -158,7 +157,7 @@ if isAsked then
   for _, request in ipairs(requests) do
     if request.wanted > 0 then
       request.keys, request.tokens, request.counts =
-        take(request, bestTasks(request, request.wanted, tonumber(list[3])))
+        take(request, bestTasks(request, request.wanted, aging))
       request.given = 0
     end
   end

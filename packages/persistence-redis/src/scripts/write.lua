@@ -1,6 +1,6 @@
 -- Writes changes of several instances, each if what was read is still there, and claims what they ask for.
 -- KEYS 12… results, and where they are needed events, of the instances
--- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array of strings:
+-- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array:
 --      milliseconds worth a level of priority,
 --      then requests: how many; each: worker, ttl ('' never), '1' to leave what
 --      it failed itself, filter,
@@ -19,7 +19,7 @@ local function arg()
 end
 
 local requests = {}
-for index = 1, tonumber(arg()) do
+for index = 1, arg() do
   local request = { worker = arg(), ttl = arg(), skipsOwn = arg() == '1' }
   request.filter, from = readFilter(from, list)
   requests[index] = request
