@@ -9,21 +9,20 @@ import type {
   WriteResult,
 } from '@sayiir/persistence-core/adapter'
 import { ArgumentWriter } from './argument-writer.ts'
-import { decodeClaim, madeClaim } from './claims.ts'
+import { decodeClaim } from './claims.ts'
 import type { StoreContext } from './context.ts'
 import type { DispatchStore } from './dispatch-store.ts'
-import { type MadeClaim, readClaimed, readTexts } from './found-tasks.ts'
 import type { Shard } from './layout.ts'
-import { MessageReader } from './message-reader.ts'
 import { decodeOutcome, splitNewest, toBytesOrNull } from './outcomes.ts'
 import { asPlainCommit, commitArguments, type PlainCommit } from './plain-commits.ts'
-import { decodeInstance, splitKey } from './records.ts'
+import { creationArguments, isPlainCreation } from './plain-creations.ts'
+import { decodeInstance } from './records.ts'
 import { ShardQueue } from './shard-queue.ts'
 import { writeArguments } from './write-args.ts'
+import { readResults } from './write-results.ts'
 
 /** Bytes of a write beside its payloads, roughly. */
 const WRITE_BYTES = 600
-const NONE: readonly never[] = []
 /** Next tasks that are looked for in the shard of the commit before the other shards have a turn. */
 const STAYS = 16
 
@@ -33,6 +32,7 @@ export class InstanceStore {
   readonly #dispatch: DispatchStore
   readonly #writes: ShardQueue<InstanceWrite, WriteResult>
   readonly #commits: ShardQueue<PlainCommit, WriteResult>
+  readonly #creations: ShardQueue<InstanceWrite, WriteResult>
   readonly #args = new ArgumentWriter()
   #stays = 0
 
@@ -44,6 +44,11 @@ export class InstanceStore {
       timeoutMs,
       sizeOf,
       send: (shard, writes) => this.#send(shard, writes),
+    })
+    this.#creations = new ShardQueue<InstanceWrite, WriteResult>(context.layout, {
+      timeoutMs,
+      sizeOf,
+      send: (shard, writes) => this.#create(shard, writes),
     })
     this.#commits = new ShardQueue<PlainCommit, WriteResult>(context.layout, {
       timeoutMs,
@@ -161,7 +166,8 @@ export class InstanceStore {
   #write(write: InstanceWrite): Promise<WriteResult> {
     const shard = this.#context.layout.shardOf(write.instanceId)
     const plain = asPlainCommit(write)
-    return plain === null ? this.#writes.call(shard, write) : this.#commits.call(shard, plain)
+    if (plain !== null) return this.#commits.call(shard, plain)
+    return (isPlainCreation(write) ? this.#creations : this.#writes).call(shard, write)
   }
 
   /** A worker that went on in its shard for as long as there is work would leave the others without any. */
@@ -233,6 +239,13 @@ export class InstanceStore {
     return readResults(reply, writes, (now) => this.#context.clock.observe(now)).results
   }
 
+  async #create(shard: Shard, writes: readonly InstanceWrite[]): Promise<readonly WriteResult[]> {
+    const { connection, clock } = this.#context
+    const { keys, message } = creationArguments(this.#args, shard, writes)
+    const reply = (await connection.runOnce('create', shard, keys, [message])) as [Buffer, Buffer]
+    return readResults(reply, writes, (now) => clock.observe(now)).results
+  }
+
   async #sendPlain(
     shard: Shard,
     commits: readonly PlainCommit[],
@@ -261,69 +274,6 @@ export class InstanceStore {
     this.#context.clock.observe(now)
     return now
   }
-}
-
-/** What `scripts/write.lua` and `scripts/commit.lua` reply. */
-function readResults(
-  [outcome, described]: readonly [Buffer, Buffer],
-  writes: readonly InstanceWrite[],
-  observe: (now: number) => void,
-): { readonly states: string; readonly results: WriteResult[] } {
-  const rest = new MessageReader(described)
-  rest.array()
-  const now = rest.number()
-  observe(now)
-  const made = new MessageReader(outcome)
-  made.array()
-  const at = made.number()
-  const states = made.text()
-  const due = readTexts(rest)
-  const next: (WriteNext | undefined)[] = []
-  let left = made.array()
-  for (let index = 0; left > 0; index += 1) {
-    const { instanceId, claimNext } = writeAt(writes, index)
-    if (states[index] !== '2' || claimNext === null) continue
-    const claim = madeClaim(claimNext.request, at, made.number())
-    next[index] = { instanceId, taskId: claimNext.own ?? '', claim, deliveries: made.number() }
-    left -= 2
-  }
-  left = made.array()
-  if (left > 0) {
-    const others: MadeClaim[] = []
-    const rows: number[] = []
-    for (let index = 0; left > 0; index += 1) {
-      const { claimNext } = writeAt(writes, index)
-      if (states[index] !== '3' || claimNext === null) continue
-      const { instanceId, taskId } = splitKey(made.text())
-      const claim = madeClaim(claimNext.request, at, made.number())
-      rows.push(index)
-      others.push({ instanceId, taskId, claim, deliveries: made.number() })
-      left -= 3
-    }
-    const tasks = readClaimed(rest, others)
-    for (let number = 0; number < tasks.length; number += 1) {
-      next[rows[number] ?? 0] = tasks[number] ?? undefined
-    }
-  }
-  const results: WriteResult[] = []
-  for (let index = 0; index < writes.length; index += 1) {
-    const { claimNext } = writeAt(writes, index)
-    const isWritten = states[index] !== '0' && states[index] !== '?'
-    results.push(
-      isWritten
-        ? { written: true, now, next: next[index] ?? null, due: claimNext === null ? NONE : due }
-        : { written: false, now },
-    )
-  }
-  return { states, results }
-}
-
-type WriteNext = Extract<WriteResult, { written: true }>['next']
-
-function writeAt(writes: readonly InstanceWrite[], index: number): InstanceWrite {
-  const write = writes[index]
-  if (write === undefined) throw new TypeError('a reply has other claims than were asked for')
-  return write
 }
 
 function resultsOf(

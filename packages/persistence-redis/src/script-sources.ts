@@ -6,6 +6,7 @@ export type SourceName =
   | 'claim-available'
   | 'claim-task'
   | 'commit'
+  | 'create'
   | 'dispatch'
   | 'due'
   | 'ended'
@@ -272,15 +273,7 @@ if #held > 0 then
   call('HSET', CLAIMS, unpack(held))
   call('ZADD', CLAIMED, unpack(expiries))
 end
-if #queued > 0 then
-  call('ZADD', QUEUE, unpack(queued))
-  if call('PUBSUB', 'SHARDNUMSUB', KEYS[11])[2] > 0 then
-    for index = 2, #queued, 2 do
-      local member = queued[index]
-      general().tell(sub(member, 1, 22), sub(member, 23), classes[sub(member, 1, 12)])
-    end
-  end
-end
+if #queued > 0 then call('ZADD', QUEUE, unpack(queued)) end
 if #ended > 0 then call('ZADD', KEYS[10], unpack(ended)) end
 for class, number in pairs(entered) do
   if number ~= 0 then
@@ -343,8 +336,69 @@ if #stored > 0 then call('HSET', PAYLOADS, unpack(stored)) end
 if #dropped > 0 then call('HDEL', PAYLOADS, unpack(dropped)) end
 local outcome = pack({ now, table.concat(states), ownClaims, order, isAsked })
 rememberOutcome(outcome)
+announce(queued, classes)
 if shared then shared.wake() end
 return { outcome, pack({ now, isAsked and dueOnes() or {}, describeKeys(others) }) }
+`,
+  create: String.raw`-- Starts instances that have one task (see plain-creations.ts), each unless there is one of that id.
+-- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array:
+--      how many; each: instance, record, task, its place, initial input, 1 if there is
+--      one, earliest and latest time at which it is right,
+--      then classes of the tasks, up to the end: digest, what it is.
+-- Replies: as write.lua.
+local FIELDS = 8
+local nothing = pack({ now, {}, {} })
+local before = answeredBefore()
+if before then return { before, nothing } end
+
+local list = cmsgpack.unpack(ARGV[3])
+local count = list[1]
+local ids = {}
+for index = 1, count do ids[index] = list[2 + (index - 1) * FIELDS] end
+local there = call('HMGET', INSTANCES, unpack(ids))
+local states, records, names, queued, inputs, entered = {}, {}, {}, {}, {}, {}
+for index = 1, count do
+  local at, id = 2 + (index - 1) * FIELDS, ids[index]
+  if there[index] or records[id] or now < tonumber(list[at + 6]) or now > tonumber(list[at + 7]) then
+    states[index] = '0'
+  else
+    states[index] = '1'
+    local record, place = list[at + 1], list[at + 3]
+    records[id] = record
+    names[#names + 1] = '0'
+    names[#names + 1] = id
+    queued[#queued + 1] = '0'
+    queued[#queued + 1] = place .. id .. '\0' .. list[at + 2]
+    if list[at + 5] == 1 then
+      inputs[#inputs + 1] = id
+      inputs[#inputs + 1] = list[at + 4]
+    end
+    local class = sub(place, 1, 12)
+    entered[class] = (entered[class] or 0) + 1
+  end
+end
+if #names > 0 then
+  local changed = {}
+  for index = 2, #names, 2 do
+    changed[index - 1] = names[index]
+    changed[index] = records[names[index]]
+  end
+  call('HSET', INSTANCES, unpack(changed))
+  call('ZADD', KEYS[5], unpack(names))
+  call('ZADD', QUEUE, unpack(queued))
+  if #inputs > 0 then call('HSET', PAYLOADS, unpack(inputs)) end
+  local classes = {}
+  for index = 2 + count * FIELDS, #list, 2 do classes[list[index]] = list[index + 1] end
+  for class, number in pairs(entered) do
+    if call('HINCRBY', CLASSES, 'n' .. class, number) == number then
+      call('HSET', CLASSES, 't' .. class, classes[class])
+    end
+  end
+  announce(queued, classes)
+end
+local outcome = pack({ now, table.concat(states), {}, {}, false })
+rememberOutcome(outcome)
+return { outcome, nothing }
 `,
   dispatch: String.raw`-- Looking for the best tasks and claiming them.
 local EPOCH = 1735689600000
@@ -634,7 +688,7 @@ return { cmsgpack.pack({ now, dueInstances(), keys, describe(keys) }), readMany(
   late: `-- What a script that begins without the shared parts may still need of them.
 return {
   readFilter = readFilter, requeue = requeue, finder = finder, dueInstances = dueInstances, describe = describe,
-  tell = tell, wake = wake, hasLeftOwn = function() return leftOwn end,
+  wake = wake, hasLeftOwn = function() return leftOwn end,
 }
 `,
   list: `-- Lists instances by id.
@@ -837,6 +891,19 @@ end
 local function dueOnes()
   if #call('ZRANGEBYSCORE', DUE, '-inf', NOW, 'LIMIT', 0, 1) == 0 then return {} end
   return general().dueInstances()
+end
+
+-- Tells those who wait, if anybody does, of members of the queue (every other of these).
+local function announce(queued, classes)
+  if #queued == 0 then return end
+  local listeners = call('PUBSUB', 'SHARDNUMSUB', KEYS[11])[2]
+  if listeners == 0 then return end
+  local lines = {}
+  for index = 2, math.min(#queued, 32), 2 do
+    local member = queued[index]
+    lines[index / 2] = { sub(member, 13, 22), sub(member, 23), classes[sub(member, 1, 12)] }
+  end
+  call('SPUBLISH', KEYS[11], cjson.encode({ format('%.0f', now), listeners, lines }))
 end
 `,
   prelude: String.raw`-- What every script on a shard begins with.

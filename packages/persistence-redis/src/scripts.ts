@@ -24,6 +24,7 @@ const plans: Readonly<Record<ScriptName, ScriptPlan>> = {
   'claim-available': { parts: ['plain'], later: [...dispatch, 'late'] },
   'claim-task': { parts: dispatch },
   commit: { parts: ['plain'], later: [...dispatch, 'late'] },
+  create: { parts: ['plain'], later: [...dispatch, 'late'] },
   due: { parts: [], flags: 'no-writes' },
   ended: { parts: ['prelude'], flags: 'no-writes' },
   'find-available': { parts: dispatch, flags: 'allow-oom' },

@@ -52,13 +52,13 @@ class Lane<Call, Reply> {
   readonly #shard: Shard
   readonly #plan: Plan<Call, Reply>
   #waiting: Waiting<Call, Reply>[] = []
-  /** Answers for one of the next turns of the event loop. */
+  /** Answers that are not to be given in this moment. */
   readonly #answers: (() => void)[] = []
   #inFlight = 0
   /** Calls on their way, or whose answer waits for its turn. */
   #unanswered = 0
   #isScheduled = false
-  /** Whether somebody was answered in this turn of the event loop. */
+  /** Whether somebody was answered in this moment. */
   #hasAnswered = false
 
   constructor(shard: Shard, plan: Plan<Call, Reply>) {
@@ -128,20 +128,23 @@ class Lane<Call, Reply> {
     if (this.#waiting.length > 0) this.#schedule()
   }
 
-  /** Answers now, or in the next turn of the event loop if somebody was answered in this one. */
+  /** Answers now, or once what follows from those who were answered before has been sent. */
   #answer(answer: () => void): void {
     if (this.#hasAnswered) {
       this.#answers.push(answer)
       return
     }
     this.#hasAnswered = true
-    setImmediate(this.#nextTurn)
+    process.nextTick(this.#nextTurn)
     answer()
   }
 
+  // After all that runs in this moment, whatever was answered in one go.
   readonly #nextTurn = (): void => {
     this.#hasAnswered = false
     const answer = this.#answers.shift()
-    if (answer !== undefined) this.#answer(answer)
+    if (answer === undefined) return
+    this.#flush()
+    this.#answer(answer)
   }
 }

@@ -132,15 +132,7 @@ if #held > 0 then
   call('HSET', CLAIMS, unpack(held))
   call('ZADD', CLAIMED, unpack(expiries))
 end
-if #queued > 0 then
-  call('ZADD', QUEUE, unpack(queued))
-  if call('PUBSUB', 'SHARDNUMSUB', KEYS[11])[2] > 0 then
-    for index = 2, #queued, 2 do
-      local member = queued[index]
-      general().tell(sub(member, 1, 22), sub(member, 23), classes[sub(member, 1, 12)])
-    end
-  end
-end
+if #queued > 0 then call('ZADD', QUEUE, unpack(queued)) end
 if #ended > 0 then call('ZADD', KEYS[10], unpack(ended)) end
 for class, number in pairs(entered) do
   if number ~= 0 then
@@ -203,5 +195,6 @@ if #stored > 0 then call('HSET', PAYLOADS, unpack(stored)) end
 if #dropped > 0 then call('HDEL', PAYLOADS, unpack(dropped)) end
 local outcome = pack({ now, table.concat(states), ownClaims, order, isAsked })
 rememberOutcome(outcome)
+announce(queued, classes)
 if shared then shared.wake() end
 return { outcome, pack({ now, isAsked and dueOnes() or {}, describeKeys(others) }) }

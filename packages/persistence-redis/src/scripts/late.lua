@@ -1,5 +1,5 @@
 -- What a script that begins without the shared parts may still need of them.
 return {
   readFilter = readFilter, requeue = requeue, finder = finder, dueInstances = dueInstances, describe = describe,
-  tell = tell, wake = wake, hasLeftOwn = function() return leftOwn end,
+  wake = wake, hasLeftOwn = function() return leftOwn end,
 }

@@ -125,3 +125,16 @@ local function dueOnes()
   if #call('ZRANGEBYSCORE', DUE, '-inf', NOW, 'LIMIT', 0, 1) == 0 then return {} end
   return general().dueInstances()
 end
+
+-- Tells those who wait, if anybody does, of members of the queue (every other of these).
+local function announce(queued, classes)
+  if #queued == 0 then return end
+  local listeners = call('PUBSUB', 'SHARDNUMSUB', KEYS[11])[2]
+  if listeners == 0 then return end
+  local lines = {}
+  for index = 2, math.min(#queued, 32), 2 do
+    local member = queued[index]
+    lines[index / 2] = { sub(member, 13, 22), sub(member, 23), classes[sub(member, 1, 12)] }
+  end
+  call('SPUBLISH', KEYS[11], cjson.encode({ format('%.0f', now), listeners, lines }))
+end

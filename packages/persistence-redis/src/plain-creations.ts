@@ -1,0 +1,50 @@
+import { type InstanceWrite, isOpen } from '@sayiir/persistence-core/adapter'
+import type { ArgumentWriter } from './argument-writer.ts'
+import type { Shard } from './layout.ts'
+import { CLASS_LENGTH, classOf, placeOf } from './places.ts'
+import { recordText } from './records.ts'
+
+const NOTHING = new Uint8Array(0)
+
+/**
+ * Whether a write starts an instance as most start: with one task and nothing else. Such are written
+ * together, with a fixed number of commands for all (`scripts/create.lua`).
+ */
+export function isPlainCreation(write: InstanceWrite): boolean {
+  const { before, after, commit, holds, event, takenEvent, results } = write
+  if (before !== null || holds !== null || commit !== null || event !== null) return false
+  if (takenEvent !== null || results.length > 0 || write.claimNext !== null) return false
+  const [entry] = after.entries
+  if (entry === undefined || after.entries.length > 1 || entry.taskId === '') return false
+  return isOpen(after)
+}
+
+/** Arguments of `scripts/create.lua` after the call's number. */
+export function creationArguments(
+  args: ArgumentWriter,
+  shard: Shard,
+  writes: readonly InstanceWrite[],
+): { readonly keys: readonly string[]; readonly message: Buffer } {
+  const classes: string[] = []
+  args.start()
+  args.small(writes.length)
+  for (const { instanceId, after, at, toleranceMs } of writes) {
+    const { definitionHash, initialInput } = after.head
+    const entry = after.entries[0]
+    const place = entry === undefined ? '' : placeOf(entry, definitionHash)
+    const digest = place.slice(0, CLASS_LENGTH)
+    if (entry !== undefined && !classes.includes(digest)) {
+      classes.push(digest, classOf(entry, definitionHash))
+    }
+    args.text(instanceId)
+    args.text(recordText(after))
+    args.text(entry === undefined ? '' : entry.taskId)
+    args.text(place)
+    args.bytes(initialInput ?? NOTHING)
+    args.small(initialInput === null ? 0 : 1)
+    args.number(Math.max(at - toleranceMs, 0))
+    args.number(at + toleranceMs)
+  }
+  for (const text of classes) args.text(text)
+  return { keys: shard.keys, message: args.finish() }
+}
