@@ -16,8 +16,8 @@ export interface CallQueueOptions<Call, Reply> {
 
 /**
  * Calls that are in flight together travel together (rule D10). A call is sent in the same turn of
- * the event loop while fewer than `maxInFlight` groups are on their way; what comes meanwhile is
- * the next group, without a timer.
+ * the event loop while fewer than `maxInFlight` groups are on their way, at once where it makes a
+ * group full; what comes meanwhile is the next group, without a timer.
  */
 export class CallQueue<Call, Reply> {
   readonly #options: CallQueueOptions<Call, Reply>
@@ -33,7 +33,10 @@ export class CallQueue<Call, Reply> {
   call(call: Call): Promise<Reply> {
     const { promise, resolve, reject } = Promise.withResolvers<Reply>()
     this.#waiting.push({ call, resolve, reject })
-    this.#schedule()
+    // A full group gains nothing by waiting: the store works on it while the next calls are made.
+    if (this.#waiting.length >= this.#options.maxCalls && this.#maySend()) {
+      void this.#send(this.#take())
+    } else this.#schedule()
     return promise
   }
 

@@ -1,5 +1,11 @@
 import type { Branches, PendingTask, Position } from '../position.ts'
-import type { HeadState, SnapshotHead, TaskRetry } from '../snapshot.ts'
+import type {
+  CompletedTasks,
+  HeadState,
+  SnapshotHead,
+  TaskRetry,
+  WorkflowSnapshot,
+} from '../snapshot.ts'
 
 /**
  * A head that shares nothing with the one that is kept, so that whoever gets it may write into it.
@@ -16,6 +22,14 @@ export function copyHead(head: SnapshotHead): SnapshotHead {
     retries: new Map(head.retries.size === 0 ? null : Array.from(head.retries, copyRetry)),
     loopIterations: new Map(head.loopIterations.size === 0 ? null : head.loopIterations),
   }
+}
+
+/** A copy like that of `copyHead`, with these outputs. */
+export function copyWhole(head: SnapshotHead, completedTasks: CompletedTasks): WorkflowSnapshot {
+  const copy = copyHead(head)
+  // Into what was just made: a copy of the copy would cost as much again.
+  Object.assign(copy.state, { completedTasks })
+  return copy as WorkflowSnapshot
 }
 
 function copyState(state: HeadState): HeadState {

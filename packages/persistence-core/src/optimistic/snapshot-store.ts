@@ -13,8 +13,9 @@ import {
 } from '../snapshot.ts'
 import { STORED_ELSEWHERE } from '../stored-elsewhere.ts'
 import { branchResults, mapBranches } from './branches.ts'
-import { copyHead } from './hand-out.ts'
+import { copyHead, copyWhole } from './hand-out.ts'
 import { InstanceEdit } from './instance-edit.ts'
+import { plainStart } from './plain-start.ts'
 import type { Basis, Decision, Session } from './session.ts'
 import type { StoredInstance } from './store.ts'
 
@@ -114,6 +115,10 @@ function saveNew(
     throw conflict(instanceId, expectedRevision, null)
   }
   const { completedTasks } = snapshot.state
+  const plain = plainStart(snapshot, at)
+  if (plain !== null) {
+    return { write: plain, reply: () => copyWhole(plain.after.head, completedTasks) }
+  }
   const edit = InstanceEdit.create(session.store, toHead(snapshot), at)
   for (const result of completedTasks.values()) edit.putResult(result)
   edit.noteStored(completedTasks)
@@ -205,7 +210,7 @@ export function handOut(
 /** A whole snapshot as its caller gets it. */
 export function handOutWhole(head: SnapshotHead, completedTasks: CompletedTasks): WorkflowSnapshot {
   const finished = branchResults(head)
-  if (finished.length === 0) return withCompletedTasks(copyHead(head), completedTasks)
+  if (finished.length === 0) return copyWhole(head, completedTasks)
   const outputs = new Map(
     finished.map(({ taskId }) => [taskId, completedTasks.get(taskId)?.output ?? new Uint8Array(0)]),
   )

@@ -20,7 +20,6 @@ import { decideCommit } from './commit.ts'
 import { withClaim } from './instance-edit.ts'
 import type { Session } from './session.ts'
 import { settle } from './settle.ts'
-import type { Dispatched, FoundTask } from './store.ts'
 
 /** A claim that changes hands this often between two round trips is not to be expected. */
 const MAX_TRIES = 100
@@ -88,8 +87,9 @@ export class OptimisticTaskClaimStore implements TaskClaimCalls {
   }: FindTasksParams): Promise<AvailableTask[]> {
     const session = this.#session
     const found = await session.store.findAvailable({ filter, workerId, limit })
-    const tasks = await this.#takeCare(found)
-    return present(await Promise.all(tasks.map((task) => toFoundTask(session, task))))
+    session.saw(found.now)
+    if (found.due.length > 0) await settle(session, found.due)
+    return present(await Promise.all(found.tasks.map((task) => toFoundTask(session, task))))
   }
 
   async claimAvailableTasks({
@@ -99,9 +99,13 @@ export class OptimisticTaskClaimStore implements TaskClaimCalls {
     ...filter
   }: ClaimTasksParams): Promise<ClaimedTask[]> {
     const session = this.#session
-    const claimed = await session.store.claimAvailable({ filter, workerId, limit, ttlMs })
-    const tasks = await this.#takeCare(claimed)
-    return present(await Promise.all(tasks.map((task) => toClaimedTask(session, task))))
+    const found = await session.store.claimAvailable({ filter, workerId, limit, ttlMs })
+    session.saw(found.now)
+    if (found.due.length > 0) await settle(session, found.due)
+    const claimed = found.tasks.map((task) => toClaimedTask(session, task))
+    // At hand as a rule: then nothing is waited for.
+    const isAtHand = claimed.every((task) => !(task instanceof Promise))
+    return present(isAtHand ? (claimed as (ClaimedTask | null)[]) : await Promise.all(claimed))
   }
 
   commitTask(params: CommitTaskParams): Promise<CommitReceipt> {
@@ -122,13 +126,6 @@ export class OptimisticTaskClaimStore implements TaskClaimCalls {
     return store.waitForWakeup(params, signal, lifecycle.closing, (due) =>
       settle(this.#session, due),
     )
-  }
-
-  /** Does what a look for work asks for besides; the tasks that it brought. */
-  async #takeCare<T extends FoundTask>({ now, tasks, due }: Dispatched<T>): Promise<readonly T[]> {
-    this.#session.saw(now)
-    if (due.length > 0) await settle(this.#session, due)
-    return tasks
   }
 }
 

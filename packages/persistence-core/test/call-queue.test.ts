@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest'
+import { CallQueue } from '../src/adapter.ts'
+
+test('a full group leaves at once, the rest at the end of the turn, and replies keep their order', async () => {
+  const sent: (readonly number[])[] = []
+  const queue = new CallQueue<number, string>({
+    maxCalls: 2,
+    maxBytes: Number.POSITIVE_INFINITY,
+    maxInFlight: 2,
+    sizeOf: () => 1,
+    send: async (calls) => {
+      sent.push(calls)
+      return calls.map(String)
+    },
+  })
+  const replies = [1, 2, 3].map((call) => queue.call(call))
+  expect(sent).toEqual([[1, 2]])
+  expect(await Promise.all(replies)).toEqual(['1', '2', '3'])
+  expect(sent).toEqual([[1, 2], [3]])
+})
+
+test('a full group waits while as many as may be are on their way', async () => {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const sent: (readonly number[])[] = []
+  const queue = new CallQueue<number, number>({
+    maxCalls: 2,
+    maxBytes: Number.POSITIVE_INFINITY,
+    maxInFlight: 1,
+    sizeOf: () => 1,
+    send: async (calls) => {
+      sent.push(calls)
+      await promise
+      return calls
+    },
+  })
+  const replies = [1, 2, 3, 4].map((call) => queue.call(call))
+  expect(sent).toEqual([[1, 2]])
+  resolve()
+  expect(await Promise.all(replies)).toEqual([1, 2, 3, 4])
+  expect(sent).toEqual([
+    [1, 2],
+    [3, 4],
+  ])
+})
