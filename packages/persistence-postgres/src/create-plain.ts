@@ -1,4 +1,4 @@
-import type { TaskWakeup } from '@sayiir/persistence-core'
+import type { SnapshotHead, TaskWakeup } from '@sayiir/persistence-core'
 import {
   type DispatchEntry,
   type InstanceWrite,
@@ -77,28 +77,45 @@ export async function createPlain(
       time > 0 ? { written: true, now: time, next: null, due: [] } : { written: false, now: -time },
     ]
   }
-  const rows = writes.map((write) => {
-    const own = encodeStored(write.after)
-    const { initialInput } = write.after.head
-    return {
-      id: write.instanceId,
-      generation: write.after.generation,
-      at: write.at === at ? undefined : write.at,
-      input: initialInput === null ? undefined : `\\x${hexOf(initialInput)}`,
-      head: own === head ? undefined : own,
+  let rows = '['
+  for (const write of writes) {
+    const { head: own, generation } = write.after
+    rows += `${rows === '[' ? '' : ','}{"id":${JSON.stringify(write.instanceId)},"generation":"${generation}"`
+    if (write.at !== at) rows += `,"at":${write.at}`
+    if (own.initialInput !== null) rows += `,"input":"\\\\x${hexOf(own.initialInput)}"`
+    if (!isSameRecord(own, after.head)) {
+      const record = encodeStored(write.after)
+      if (record !== head) rows += `,"head":${JSON.stringify(record)}`
     }
-  })
+    rows += '}'
+  }
   const [row = []] = await client.query(CREATE, [
-    ...[JSON.stringify(rows), String(writes.length), String(at), head, String(toleranceMs)],
+    ...[`${rows}]`, String(writes.length), String(at), head, String(toleranceMs)],
     ...[definitionHash, entry.taskId, String(classOf(route, entry)), String(entry.priority)],
     JSON.stringify(wakeup),
   ])
   const now = number(row, 0)
+  const made: WriteResult = { written: true, now, next: null, due: [] }
   const failed = new Set(json<string[]>(row, 1))
-  return writes.map((write) =>
-    failed.has(write.instanceId)
-      ? { written: false, now }
-      : { written: true, now, next: null, due: [] },
+  return writes.map(({ instanceId: id }) => (failed.has(id) ? { written: false, now } : made))
+}
+
+/** Whether two instances at a task are the same but for what has columns: as they nearly always are, and soon seen. */
+function isSameRecord(a: SnapshotHead, b: SnapshotHead): boolean {
+  return (
+    a === b ||
+    (a.state.status === 'in-progress' &&
+      b.state.status === 'in-progress' &&
+      a.state.position.kind === 'at-task' &&
+      b.state.position.kind === 'at-task' &&
+      a.state.position.taskId === b.state.position.taskId &&
+      a.state.lastCompletedTaskId === b.state.lastCompletedTaskId &&
+      a.priority === b.priority &&
+      a.deadline === null &&
+      b.deadline === null &&
+      a.retries.size + b.retries.size + a.loopIterations.size + b.loopIterations.size === 0 &&
+      a.traceParent === b.traceParent &&
+      isSame(a.tags, b.tags))
   )
 }
 

@@ -69,7 +69,8 @@ export class ClaimStore {
       maxBytes: MAX_CLAIMED,
       maxInFlight: CLAIMS_IN_FLIGHT,
       sizeOf: ({ limit }) => limit,
-      send: (requests) => this.#claimAvailable(requests),
+      send: (requests) =>
+        requests.length === 1 ? this.#claimTogether(requests) : this.#claimAvailable(requests),
     })
   }
 
@@ -119,7 +120,6 @@ export class ClaimStore {
 
   /** Those that ask for the same, together: they get the best in the order in which they came. */
   async #claimAvailable(requests: readonly ClaimRequest[]): Promise<Dispatched<ClaimedEntry>[]> {
-    if (requests.length === 1) return this.#claimTogether(requests)
     const replies: Dispatched<ClaimedEntry>[] = []
     const groups = Map.groupBy(requests.keys(), (index) => groupOf(requests[index]))
     await Promise.all(
