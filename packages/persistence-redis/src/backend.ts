@@ -1,6 +1,6 @@
 import type { Capabilities } from '@sayiir/persistence-core'
 import { OptimisticBackend } from '@sayiir/persistence-core/adapter'
-import { checkServers, makeClient } from './client.ts'
+import { checkServers, dropConnection, makeClient } from './client.ts'
 import { Connection, type RedisClient } from './connection.ts'
 import type { Layout } from './layout.ts'
 import {
@@ -59,7 +59,7 @@ export class RedisBackend extends OptimisticBackend {
     const client = makeClient(target, checked.commandTimeoutMs)
     const release = async (): Promise<void> => client.disconnect()
     try {
-      const connection = new Connection(client, checked)
+      const connection = new Connection(client, checked, () => dropConnection(client))
       await connection.within(client.connect())
       return await RedisBackend.#open(connection, checked, release)
     } catch (error) {
@@ -82,7 +82,11 @@ export class RedisBackend extends OptimisticBackend {
     if (typeof (client as Partial<RedisClient> | null)?.sendCommand !== 'function') {
       throw new TypeError('client must be a Redis or Cluster of ioredis')
     }
-    return RedisBackend.#open(new Connection(client, checked), checked, async () => undefined)
+    return RedisBackend.#open(
+      new Connection(client, checked, () => undefined),
+      checked,
+      async () => undefined,
+    )
   }
 
   static async #open(

@@ -15,8 +15,6 @@ export function makeClient(target: Target, commandTimeoutMs: number): RedisClien
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     connectTimeout: commandTimeoutMs,
-    // A connection that is dead and does not know it.
-    socketTimeout: commandTimeoutMs,
     retryStrategy: (times: number) => Math.min(times * 50, MAX_RECONNECT_MS),
     // After a failover the old master is a replica: connect to the new one, and send it there.
     reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? 2 : false),
@@ -30,7 +28,8 @@ export function makeClient(target: Target, commandTimeoutMs: number): RedisClien
         clusterRetryStrategy: retryStrategy,
         lazyConnect: true,
         ...target.options,
-        redisOptions: { ...node, ...target.options.redisOptions },
+        // A connection that is dead and does not know it: of a node's, `Connection` does not either.
+        redisOptions: { ...node, socketTimeout: commandTimeoutMs, ...target.options.redisOptions },
       } as ConstructorParameters<typeof Cluster>[1]
       return new Cluster([...target.nodes], options)
     }
@@ -41,6 +40,12 @@ export function makeClient(target: Target, commandTimeoutMs: number): RedisClien
   // Calls fail by themselves; without a listener ioredis would print each.
   client.on('error', () => undefined)
   return client
+}
+
+/** Ends the connection of a client of our own that is dead and does not know it; another is made. */
+export function dropConnection(client: RedisClient): void {
+  if (isCluster(client) || client.status !== 'ready') return
+  client.stream.destroy(new Error('Socket timeout: nothing was heard'))
 }
 
 /** Whether it is a client of a cluster. */

@@ -51,14 +51,16 @@ export class Connection {
   readonly #told = new Set<ScriptName>()
   #number = 0
 
+  /** @param silent Called when a call was not answered, and nothing else is heard either. */
   constructor(
     client: RedisClient,
     options: Pick<CheckedOptions, 'commandTimeoutMs' | 'waitReplicas'>,
+    silent: () => void,
   ) {
     this.client = client
     this.#direct = sendsAsIs(client) ? client : null
     this.#options = options
-    this.#deadlines = new Deadlines(options.commandTimeoutMs)
+    this.#deadlines = new Deadlines(options.commandTimeoutMs, silent)
   }
 
   get timeoutMs(): number {

@@ -1,31 +1,37 @@
 import { timedOut } from './errors.ts'
 
+/** Times are those of `performance.now()`. */
 interface Waiting {
-  /** By `performance.now()`. */
-  readonly at: number
+  readonly since: number
+  readonly until: number
   reject(error: unknown): void
 }
 
 /** Bounds how long replies are waited for, with one timer for all: one each costs more than a reply does. */
 export class Deadlines {
   readonly #timeoutMs: number
+  readonly #silent: () => void
+  #heardAt = 0
   readonly #waiting = new Set<Waiting>()
   #timer: NodeJS.Timeout | undefined
   #ringsAt: number = Number.POSITIVE_INFINITY
 
-  /** @param timeoutMs What whoever waited is told. */
-  constructor(timeoutMs: number) {
+  /** @param silent Called when somebody waited for `timeoutMs` and nothing at all is heard any more. */
+  constructor(timeoutMs: number, silent: () => void) {
     this.#timeoutMs = timeoutMs
+    this.#silent = silent
   }
 
   /** The reply, or `UNAVAILABLE` where it does not come in time. */
   within<T>(reply: Promise<T>, ms: number): Promise<T> {
     return new Promise((resolve, reject) => {
-      const waiting: Waiting = { at: performance.now() + Math.max(ms, 1), reject }
+      const since = performance.now()
+      const waiting: Waiting = { since, until: since + Math.max(ms, 1), reject }
       this.#waiting.add(waiting)
-      if (waiting.at < this.#ringsAt) this.#arm(waiting.at)
+      if (waiting.until < this.#ringsAt) this.#arm(waiting.until)
       reply.then(
         (value) => {
+          this.#heardAt = performance.now()
           this.#end(waiting)
           resolve(value)
         },
@@ -58,13 +64,19 @@ export class Deadlines {
     // Timers may ring a millisecond early.
     const now = performance.now() + 1
     let next = Number.POSITIVE_INFINITY
+    let isSilent = false
     for (const waiting of this.#waiting) {
-      if (waiting.at <= now) {
+      const { since, until, reject } = waiting
+      if (until <= now) {
         this.#waiting.delete(waiting)
-        waiting.reject(timedOut(this.#timeoutMs))
-      } else next = Math.min(next, waiting.at)
+        // A call had all its time, and nothing came for half of it.
+        const isLate = now - since >= this.#timeoutMs
+        isSilent ||= isLate && now - this.#heardAt >= this.#timeoutMs / 2
+        reject(timedOut(this.#timeoutMs))
+      } else next = Math.min(next, until)
     }
     if (this.#waiting.size === 0) this.#disarm()
     else this.#arm(next)
+    if (isSilent) this.#silent()
   }
 }
