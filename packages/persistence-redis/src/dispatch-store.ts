@@ -190,7 +190,14 @@ export class DispatchStore {
    * Searches that are alike but for their limits are one, and what it claims is dealt out in their
    * order: many workers of a process that look at once take the server one look.
    */
-  async #search(shard: Shard, calls: readonly SearchCall[]): Promise<Promise<Claimed>[]> {
+  async #search(
+    shard: Shard,
+    calls: readonly SearchCall[],
+  ): Promise<(Claimed | Promise<Claimed>)[]> {
+    const [only] = calls
+    if (only !== undefined && calls.length === 1) {
+      return [await this.#claim(shard, only.request, only.skipsOwn)]
+    }
     const groups: SearchCall[][] = []
     for (const call of calls) {
       const group = groups.find(([first]) => first !== undefined && isAlike(first, call))

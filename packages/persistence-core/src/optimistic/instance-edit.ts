@@ -345,6 +345,11 @@ export function withClaim(
   claim: HeldClaim | null,
   deliveries?: number,
 ): StoredInstance {
+  const [first] = stored.entries
+  // As it was read.
+  if (first?.taskId === taskId && first.claim === claim && first.deliveries === deliveries) {
+    return stored
+  }
   return {
     ...stored,
     entries: stored.entries.map((entry) =>
