@@ -11,8 +11,9 @@ import type { Client, Row } from './client.ts'
 import { encodeStored, finalOutputOf, signalsOf } from './encode.ts'
 import { filterText } from './filter.ts'
 import { flags, jsonTexts, payloads, plain, texts } from './literals.ts'
-import { bytes, classOf, json, markOf, number, slotOf, text, toInstance } from './records.ts'
+import { classOf, json, markOf, number, slotOf } from './records.ts'
 import type { Routes } from './routes.ts'
+import { TakenRows } from './taken-rows.ts'
 import { holdSlot, offered, type TaskChange, taskChanges } from './task-changes.ts'
 
 /** What a write leaves out of the text array that it is put in. */
@@ -68,8 +69,7 @@ function statementOf(parameters: readonly Parameter[]): string {
     type === 'text' ? `$${index + 1}::text` : `$${index + 1}::text::${type}`,
   )
   return `SELECT now_ms, array_to_json(failed)::text, array_to_json(own)::text, array_to_json(own_tokens)::text,
-    array_to_json(own_deliveries)::text, array_to_json(due)::text, n::text, instance_id, task_id, entries, input,
-    numbers, definition_hash, signals, head, initial_input, final_output
+    array_to_json(own_deliveries)::text, array_to_json(due)::text, n::text, taken
     FROM {s}.change_instances(${given.join(', ')})`
 }
 
@@ -158,7 +158,7 @@ function instanceParameters(writes: readonly InstanceWrite[]): Parameter[] {
 }
 
 function taskParameters(tasks: readonly Change[]): Parameter[] {
-  const kinds = [0, 0, 0, 0, 0]
+  const kinds = [0, 0, 0, 0, 0, 0]
   for (const { kind } of tasks) kinds[kind] = (kinds[kind] ?? 0) + 1
   return [
     ['integer[]', plain(kinds)],
@@ -379,9 +379,17 @@ function toResults(
       },
     })
   }
+  const taken = new TakenRows(
+    claimed.map((row) => json<Row>(row, 7) ?? []),
+    now,
+    0,
+    0,
+  )
   for (const row of claimed) {
-    const entry = toClaimedEntry(row, 7)
-    if (entry !== null) next.set(number(row, 6), entry)
+    const w = number(row, 6)
+    const request = writes[w - 1]?.claimNext?.request
+    const entry = request === undefined ? null : taken.next(request)
+    if (entry !== null) next.set(w, entry)
   }
   return writes.map(({ claimNext }, index) =>
     failed.has(index + 1)
@@ -393,18 +401,4 @@ function toResults(
           due: claimNext === null ? [] : due,
         },
   )
-}
-
-/** A claimed task; `first` is the column of its instance's id, which the others follow. */
-function toClaimedEntry(row: Row, first: number): ClaimedEntry | null {
-  const instanceId = text(row, first)
-  const stored = toInstance(row, instanceId, first + 2, first + 4)
-  const taskId = text(row, first + 1)
-  const entry = stored.entries.find((one) => one.taskId === taskId)
-  if (entry?.claim == null) return null
-  const input = bytes(row, first + 3)
-  return {
-    ...{ instanceId, taskId, stored, claim: entry.claim, deliveries: entry.deliveries },
-    ...(input === null ? undefined : { input }),
-  }
 }

@@ -11,15 +11,14 @@ import type { Client, Row } from './client.ts'
 import { finalOutputOf } from './encode.ts'
 import { filterText } from './filter.ts'
 import { plain } from './literals.ts'
-import { classOf, json, markOf, number, slotOf } from './records.ts'
+import { classOf, json, jsonRows, markOf, number, slotOf } from './records.ts'
 import type { Routes } from './routes.ts'
 import { TakenRows } from './taken-rows.ts'
 
-const COMMIT = `SELECT now_ms, done, tokens, due, token, deliveries::text, instance_id, task_id, entries, input, numbers, definition_hash,
-  signals, head, initial_input, final_output
-  FROM {s}.commit_tasks($1::text, $2::text::bigint, $3::text::bigint, $4::text::bigint, $5::text,
-    $6::text::boolean, $7::text::bigint, $8::text::bigint, $9::text, $10::text::bigint,
-    $11::text::bigint[])`
+/** Rows of JSON, as `commit_tasks` says. */
+const COMMIT = `SELECT {s}.commit_tasks($1::text, $2::text, $3::text::bigint, $4::text::bigint, $5::text::bigint, $6::text,
+    $7::text::boolean, $8::text::bigint, $9::text::bigint, $10::text, $11::text::bigint,
+    $12::text::bigint[])`
 
 type Held = Required<NonNullable<InstanceWrite['holds']>>
 type Entry = InstanceWrite['after']['entries'][number]
@@ -97,8 +96,8 @@ function isFresh(next: Entry, at: number, before: string): boolean {
 }
 
 /**
- * Makes commits of the same group, all in one statement, each on its own. Null: one of their claims
- * has changed hands, and none was made.
+ * Makes commits of the same group, all in one statement, each on its own. Null: others' writes made
+ * the statement fail, or one of the tasks is not due yet, and none was made.
  */
 export async function commitTasks(
   client: Client,
@@ -111,24 +110,27 @@ export async function commitTasks(
   const { claimNext, toleranceMs } = first.write
   let [from, to, tolerance] = [first.write.at, first.write.at, toleranceMs]
   const offered = new Set<number>()
-  let records = '['
+  let steps = ''
+  let ends = ''
   for (const [index, { write, next, ...commit }] of commits.entries()) {
     const { at, before } = write
     from = Math.min(from, at)
     to = Math.max(to, at)
     tolerance = Math.min(tolerance, write.toleranceMs)
-    records += `${index === 0 ? '' : ','}{"n":${index},"id":${JSON.stringify(write.instanceId)},"generation":"${before?.generation}","version":${before?.version},"task":${JSON.stringify(commit.held.taskId)},"token":${commit.held.token},"at":${at},"head":${commit.head},"place":${commit.place},"output":${hex(commit.output)}`
-    if (next === null) records += `,"final":${hex(finalOutputOf(write.after))}}`
-    else {
+    const record = `{"n":${index},"id":${JSON.stringify(write.instanceId)},"generation":"${before?.generation}","version":${before?.version},"task":${JSON.stringify(commit.held.taskId)},"token":${commit.held.token},"at":${at},"head":${commit.head},"place":${commit.place},"output":${hex(commit.output)}`
+    if (next === null) {
+      ends += `${ends === '' ? '[' : ','}${record},"final":${hex(finalOutputOf(write.after))}}`
+    } else {
       const known = routes.idOf(write.after.head.definitionHash, next.tags)
       const route = typeof known === 'number' ? known : await known
       if (claimNext === null) offered.add(route)
-      records += `,"next_task":${JSON.stringify(next.taskId)},"class":${classOf(route, next)},"priority":${next.priority}}`
+      steps += `${steps === '' ? '[' : ','}${record},"next_task":${JSON.stringify(next.taskId)},"class":${classOf(route, next)},"priority":${next.priority}}`
     }
   }
   const { workerId } = first.held
   const rows = await client.tryQuery(COMMIT, [
-    `${records}]`,
+    steps === '' ? '' : `${steps}]`,
+    ends === '' ? '' : `${ends}]`,
     ...[String(from), String(to), String(tolerance), workerId],
     claimNext === null ? 'f' : 't',
     String(claimNext?.request.ttlMs ?? -1),
@@ -137,19 +139,19 @@ export async function commitTasks(
     String(agingIntervalMs),
     plain([...offered]),
   ])
-  return rows === null ? null : toResults(commits, rows)
+  return rows === null ? null : toResults(commits, jsonRows(rows))
 }
 
 function toResults(commits: readonly PlainCommit[], rows: readonly Row[]): WriteResult[] {
   const [first = []] = rows
   const now = number(first, 0)
-  const taken = new TakenRows(rows, now)
+  const taken = new TakenRows(rows, now, 1, 0)
   const results: WriteResult[] = commits.map(() => ({ written: false, now }))
-  const tokens = json<number[]>(first, 2) ?? []
+  const tokens = json<number[]>(first, 3) ?? []
   // One of them takes care of it.
-  let due = json<string[]>(first, 3) ?? []
+  let due = json<string[]>(first, 1) ?? []
   let step = 0
-  for (const n of json<number[]>(first, 1) ?? []) {
+  for (const n of json<number[]>(first, 2) ?? []) {
     const commit = commits[n]
     if (commit === undefined) continue
     const { claimNext } = commit.write

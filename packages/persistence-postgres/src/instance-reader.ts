@@ -15,12 +15,12 @@ import {
 /** An instance, if it is there; the clock in any case. */
 const READ = `SELECT n.now, i.id, x.known::text, i.entries, ${INSTANCE_COLUMNS}
   FROM (SELECT {s}.now_ms() AS now) AS n
-  LEFT JOIN LATERAL (SELECT i.*, {s}.entries(i.key) AS entries FROM {s}.instance i WHERE i.id = $1::text) AS i ON true
+  LEFT JOIN LATERAL (SELECT i.*, {s}.entries(i.id) AS entries FROM {s}.instance i WHERE i.id = $1::text) AS i ON true
   LEFT JOIN LATERAL (SELECT true AS known FROM {s}.event e
     WHERE e.instance_key = i.key AND e.signal_name = $2::text AND e.event_id = $3::text) AS x ON true`
 
 /** Its row first, then its outputs. */
-const READ_WHOLE = `SELECT -1::bigint AS place, {s}.now_ms() AS now, {s}.entries(i.key) AS entries, NULL::text AS task_id,
+const READ_WHOLE = `SELECT -1::bigint AS place, {s}.now_ms() AS now, {s}.entries(i.id) AS entries, NULL::text AS task_id,
     NULL::text AS output, ${INSTANCE_COLUMNS}
   FROM {s}.instance i WHERE i.id = $1::text
   UNION ALL
@@ -39,7 +39,7 @@ const READ_OUTPUTS = `SELECT NULL::text, NULL::text FROM {s}.instance i WHERE i.
 const READ_COMMIT = `SELECT r.worker_id, r.token, r.revision, r.status, r.next_instance_id, r.next_task_id, r.next_token
   FROM {s}.instance i JOIN {s}.result r ON r.instance_key = i.key AND r.task_id = $2::text
   WHERE i.id = $1::text AND r.token IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {s}.task t
-    WHERE t.instance_key = i.key AND t.task_id = r.task_id AND t.token > greatest(r.token, r.next_token))`
+    WHERE t.instance_id = i.id AND t.task_id = r.task_id AND t.token > greatest(r.token, r.next_token))`
 
 const LIST_COLUMNS = 'id, definition_hash, status, revision, created_at, updated_at'
 

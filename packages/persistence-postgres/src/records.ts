@@ -43,12 +43,13 @@ export function text(row: Row, column: number): string {
 export function textOrNull(row: Row, column: number): string | null {
   const value = row[column] ?? null
   if (value === null || typeof value === 'string') return value
-  return typeof value === 'number' ? String(value) : value.toString('utf8')
+  return Buffer.isBuffer(value) ? value.toString('utf8') : String(value)
 }
 
 /** A column's number. */
 export function number(row: Row, column: number): number {
-  return Number(textOrNull(row, column) ?? 0)
+  const value = row[column]
+  return typeof value === 'number' ? value : Number(textOrNull(row, column) ?? 0)
 }
 
 /** A column's bytes, given in hexadecimal, in memory of their own. */
@@ -60,8 +61,9 @@ export function bytes(row: Row, column: number): Uint8Array | null {
   return copy
 }
 
-/** A column's JSON. */
+/** A column's JSON, or what it was in a row that came as JSON. */
 export function json<T>(row: Row, column: number): T | null {
+  if (Array.isArray(row[column])) return row[column] as T
   const value = textOrNull(row, column)
   return value === null ? null : (JSON.parse(value) as T)
 }
@@ -98,6 +100,11 @@ export function toInstance(
     pause: signals?.pause ?? null,
     queuedEvents: Number(numbers[5]),
   }
+}
+
+/** Rows that came as one text each. */
+export function jsonRows(rows: readonly Row[]): readonly Row[] {
+  return rows.map((row) => json<Row>(row, 0) ?? [])
 }
 
 /** An output, and the task that it is of. */

@@ -8,9 +8,6 @@ import {
 import type { Row } from './client.ts'
 import { bytes, number, text, toInstance } from './records.ts'
 
-/** Where the columns of a claimed task begin, where not said otherwise: its token comes first. */
-const FIRST = 4
-
 /** The claimed tasks of a reply, best first. */
 export class TakenRows {
   readonly #rows: readonly Row[]
@@ -24,7 +21,7 @@ export class TakenRows {
    * @param at The first row with a task.
    * @param first The column of a task's token, which the others follow.
    */
-  constructor(rows: readonly Row[], now: number, at = 1, first: number = FIRST) {
+  constructor(rows: readonly Row[], now: number, at: number, first: number) {
     this.#rows = rows
     this.#now = now
     this.#at = at

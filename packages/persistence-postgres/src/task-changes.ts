@@ -3,7 +3,7 @@ import { isOpen, TIMER_TASK_ID } from '@sayiir/persistence-core/adapter'
 import { forkSlot, slotOf } from './records.ts'
 
 /** What becomes of a task's row; see `change_instances`. */
-const KIND = { removed: 0, replaced: 1, added: 2, moved: 3, checked: 4 } as const
+const KIND = { removed: 0, replaced: 1, added: 2, moved: 3, checked: 4, relocated: 5 } as const
 /** More of it. */
 const FLAG = { committed: 1, claimed: 2, released: 4 } as const
 
@@ -46,7 +46,10 @@ export function taskChanges(write: InstanceWrite): TaskChange[] {
     const { taskId } = entry
     const slot = slotOf(after.head, taskId)
     const replaced = stored.has(taskId)
-      ? taskId
+      ? // In another slot it has another row.
+        slot === oldSlot(taskId)
+        ? taskId
+        : undefined
       : slot === 0
         ? [...removed].find((one) => oldSlot(one) === 0)
         : undefined
@@ -84,8 +87,9 @@ export function taskChanges(write: InstanceWrite): TaskChange[] {
     const slot = slotOf(after.head, taskId)
     const isReleased = entries.released.includes(taskId)
     if (!moved.has(taskId) && !isReleased && !isOtherRoute && slot === oldSlot(taskId)) continue
-    const kind = { kind: KIND.moved, flags: isReleased ? FLAG.released : 0 }
-    changes.push({ ...kind, ...old(taskId), slot, entry, ttl: -1 })
+    const kind = slot === oldSlot(taskId) ? KIND.moved : KIND.relocated
+    const flags = isReleased ? FLAG.released : 0
+    changes.push({ kind, flags, ...old(taskId), slot, entry, ttl: -1 })
   }
   if (holds !== null && !changes.some(({ worker }) => worker !== '')) {
     const kind = { kind: KIND.checked, flags: 0 }

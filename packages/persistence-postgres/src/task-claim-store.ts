@@ -13,7 +13,7 @@ import {
 import type { Client, Row } from './client.ts'
 import { filterText } from './filter.ts'
 import { plain, texts } from './literals.ts'
-import { bytes, forkSlot, json, markOf, number, text, toInstance } from './records.ts'
+import { bytes, forkSlot, json, jsonRows, markOf, number, text, toInstance } from './records.ts'
 import { TakenRows } from './taken-rows.ts'
 
 /** A row: an array in JSON, of which the first tells the clock and what is due; from the third value on it is a task. */
@@ -147,7 +147,7 @@ export class ClaimStore {
       filterText(filter),
       String(this.#agingIntervalMs),
     ])
-    const replies = rows.map((row) => json<Row>(row, 0) ?? [])
+    const replies = jsonRows(rows)
     const [first = []] = replies
     const now = number(first, 0)
     const due = json<string[]>(first, 1) ?? []

@@ -46,7 +46,7 @@ test('of commits that travel together, one whose claim has changed hands fails a
   expect(await backend.loadTaskResult('i7', 'a')).toBeNull()
 })
 
-test('a step that its worker goes on with changes no index of the queue', async () => {
+test('a step that its worker goes on with writes one row anew, and changes no index', async () => {
   const schema = freshSchema()
   await using backend = await PostgresBackend.connect({ url, schema })
   await backend.saveSnapshot(atTask('i'))
@@ -59,9 +59,9 @@ test('a step that its worker goes on with changes no index of the queue', async 
   }
   // What a connection counted is told when it ends.
   await backend.close()
-  await until(async () => (await counted(schema, 'task', 'n_tup_upd')) === 11)
+  await until(async () => (await counted(schema, 'work', 'n_tup_upd')) === 11)
   // All but the first claim.
-  expect(await counted(schema, 'task', 'n_tup_hot_upd')).toBe(10)
+  expect(await counted(schema, 'work', 'n_tup_hot_upd')).toBe(10)
 })
 
 test('plans that were made of empty tables do not read full ones whole', async () => {
@@ -84,7 +84,7 @@ test('plans that were made of empty tables do not read full ones whole', async (
   }
   await backend.close()
   await until(async () => (await counted(schema, 'result', 'n_tup_ins')) > count)
-  for (const table of ['instance', 'task', 'result']) {
+  for (const table of ['work', 'result']) {
     // A few for each claim and commit; all there are for each would be a hundred times as many.
     expect(await counted(schema, table, 'idx_tup_fetch')).toBeLessThan(count * 10)
     expect(await counted(schema, table, 'seq_tup_read')).toBeLessThan(count)

@@ -48,24 +48,27 @@ async function transaction(): Promise<postgres.ReservedSql> {
 
 const lockInstance = (other: postgres.ReservedSql, schema: string, id: string) =>
   other.unsafe(`SELECT FROM ${schema}.instance WHERE id = $1 FOR UPDATE`, [id])
-const lockTask = (other: postgres.ReservedSql, schema: string, id: string) =>
-  other.unsafe(`SELECT FROM ${schema}.task WHERE instance_id = $1 FOR UPDATE`, [id])
 
-test('a deadlock is retried, and the commit lands once', async () => {
+test('a deadlock is retried, and the commits land once', async () => {
   const schema = freshSchema()
   // Whoever has waited this long looks for a deadlock, and gives way: so it is the backend.
   await using held = await claimedWith('-c deadlock_timeout=2000', schema)
+  await held.backend.saveSnapshot(atTask('j'))
+  const [another] = await held.backend.claimAvailableTasks({ ...TTL, limit: 1 })
   const other = await transaction()
   await other`SET LOCAL deadlock_timeout = '60s'`
-  await lockTask(other, schema, 'i')
-  const committed = held.backend.commitTask({ claim: held.claimed.claim, outcome: END })
+  await lockInstance(other, schema, 'j')
+  const committed = Promise.all(
+    [held.claimed, another!].map(({ claim }) => held.backend.commitTask({ claim, outcome: END })),
+  )
   await untilBlocked(schema)
-  // The commit has the instance's row, and wants the task's.
+  // The commits have the row of the one instance, and want that of the other.
   await lockInstance(other, schema, 'i')
   await other`COMMIT`
   other.release()
-  expect(await committed).toEqual({ revision: 2, status: 'completed', next: null })
-  expect((await held.backend.loadSnapshot('i')).revision).toBe(2)
+  const receipt = { revision: 2, status: 'completed', next: null }
+  expect(await committed).toEqual([receipt, receipt])
+  for (const id of ['i', 'j']) expect((await held.backend.loadSnapshot(id)).revision).toBe(2)
   await until(async () => {
     const [row] = await admin`SELECT sum(deadlocks)::int AS deadlocks FROM pg_stat_database`
     return row?.deadlocks > 0

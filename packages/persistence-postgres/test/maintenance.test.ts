@@ -10,11 +10,15 @@ afterAll(() => admin.end())
 /** As many tasks like the one that there is, but for when they are due. */
 async function multiply(schema: string, count: number, queueAt: string): Promise<void> {
   const columns = await admin`SELECT column_name AS name FROM information_schema.columns
-    WHERE table_schema = ${schema} AND table_name = 'task' AND is_generated = 'NEVER'`
-  const changed: Record<string, string> = { instance_key: '-n.i', queue_at: queueAt }
-  await admin.unsafe(`INSERT INTO ${schema}.task (${columns.map(({ name }) => name)})
+    WHERE table_schema = ${schema} AND table_name = 'work'`
+  const changed: Record<string, string> = {
+    key: '-n.i',
+    id: `'${queueAt}-' || n.i`,
+    queue_at: queueAt,
+  }
+  await admin.unsafe(`INSERT INTO ${schema}.work (${columns.map(({ name }) => name)})
     SELECT ${columns.map(({ name }) => changed[name] ?? `t.${name}`)}
-    FROM ${schema}.task t, generate_series(1, ${count}) AS n (i) WHERE t.instance_key > 0`)
+    FROM ${schema}.work t, generate_series(1, ${count}) AS n (i) WHERE t.key > 0`)
 }
 
 test('M1: stats of a queue too large to be counted are about right', async () => {

@@ -6,44 +6,52 @@ export const SETTINGS: string = `SET jit = off SET plan_cache_mode = force_gener
 export const ENTRY: string = `json_build_array(t.task_id, t.priority, t.attempt, t.last_failed_worker, t.available_since,
   t.input_task_id, t.deliveries, t.timer, t.worker_id, t.token, t.claimed_at, t.expires_at)`
 
+/** The numbers of an instance i. */
+const NUMBERS = `concat_ws(' ', i.generation, i.version, i.revision, i.created_at, i.updated_at, i.queued_events)`
+
 /** What records.ts reads of an instance i; payloads in hexadecimal, whatever bytea_output is. */
-export const INSTANCE: string = `concat_ws(' ', i.generation, i.version, i.revision, i.created_at,
-  i.updated_at, i.queued_events), i.definition_hash, i.signals, i.head, encode(i.initial_input, 'hex'),
+export const INSTANCE: string = `${NUMBERS}, i.definition_hash, i.signals, i.head, encode(i.initial_input, 'hex'),
   encode(i.final_output, 'hex')`
 
 /** Whether there is anything for `due_instances`: each class of its own, since most may be far from due. */
 export const isDue = (
   now: string,
-): string => `(EXISTS (SELECT 1 FROM {s}.task t WHERE t.queue_class = 0 AND t.queue_at <= ${now})
-    OR EXISTS (SELECT 1 FROM {s}.task t WHERE t.queue_class = 1 AND t.queue_at <= ${now}))`
+): string => `(EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class = 0 AND t.queue_at <= ${now})
+    OR EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class = 1 AND t.queue_at <= ${now}))`
 
-/** The first class of the queue that has tasks, when the first of them is due, and the next class, if there is one. */
-const FIRST_CLASSES = `
-    SELECT t.queue_class, t.queue_at INTO v_class, v_at FROM {s}.task t WHERE t.queue_class > 2
-    ORDER BY t.queue_class, t.queue_at LIMIT 1;
-    IF v_class IS NOT NULL THEN
-      SELECT t.queue_class INTO v_next FROM {s}.task t WHERE t.queue_class > v_class
-      ORDER BY t.queue_class, t.queue_at LIMIT 1;
-    END IF;`
+/** The first entry that is not simply a task that waits: of what kind, and when it is to be looked at. */
+export const PROBE: string = `SELECT t.queue_class, t.queue_at INTO v_special, v_over FROM {s}.work t
+    WHERE t.queue_class <= 2 ORDER BY t.queue_class, t.queue_at LIMIT 1;`
+/** Whether it shows that there is no timer or signal, and that no claim has expired. */
+export const isQuiet = (now: string): string => `coalesce(v_special = 2 AND v_over > ${now}, true)`
 
 /** What a claim makes of a task t. */
 const CLAIMED = `queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
           queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'),
           claimed_at = p_now, expires_at = v_expiry, deliveries = t.deliveries + 1`
 
-/** The tasks that were claimed, best first; those of a fork come with their instance once, where they follow each other. */
-const TAKEN = `SELECT x.instance_key, x.slot, x.token, x.deliveries, x.instance_id, x.task_id,
-        CASE WHEN x.slot = 0 THEN json_build_array(${ENTRY.replaceAll('t.', 'x.')})::text
-          WHEN x.is_first THEN {s}.entries(x.instance_key) END,
-        -- Plans may be of when the tables were empty, and are kept: written so, these are seeks.
-        (SELECT encode(r.output, 'hex') FROM {s}.result r
-          WHERE r.instance_key = x.instance_key AND r.task_id = x.input_task_id),
-        CASE WHEN i.id IS NULL THEN NULL ELSE concat_ws(' ', i.generation, i.version,
-        i.revision, i.created_at, i.updated_at, i.queued_events) END, i.definition_hash, i.signals, i.head,
-        encode(i.initial_input, 'hex'), encode(i.final_output, 'hex')
-      FROM (SELECT t.*, lag(t.instance_key) OVER () IS DISTINCT FROM t.instance_key AS is_first FROM taken t) AS x
-      LEFT JOIN LATERAL (SELECT i.* FROM {s}.instance i
-        WHERE i.id = x.instance_id AND i.key = x.instance_key AND x.is_first LIMIT 1) AS i ON true`
+/** The output that is the input of a task. */
+const INPUT = `CASE WHEN t.input_task_id IS NOT NULL THEN (SELECT encode(r.output, 'hex') FROM {s}.result r
+          WHERE r.instance_key = t.key AND r.task_id = t.input_task_id) END`
+
+/** A claimed task t and its instance as JSON, as taken-rows.ts reads it, where they are the same row. */
+const TAKEN = `json_build_array(t.token, t.deliveries, t.id, t.task_id, json_build_array(${ENTRY}), ${INPUT},
+          ${INSTANCE.replaceAll('i.', 't.')})::text`
+
+/** The same of a task of a fork. */
+const TAKEN_OF_FORK = `SELECT json_build_array(t.token, t.deliveries, t.id, t.task_id, {s}.entries(t.id), ${INPUT},
+          ${INSTANCE})::text
+        FROM {s}.work t CROSS JOIN LATERAL (SELECT i.* FROM {s}.work i WHERE i.id = t.id AND i.slot = 0 LIMIT 1) AS i`
+
+/** The same after another one of that fork. */
+const TAKEN_AGAIN = `SELECT json_build_array(t.token, t.deliveries, t.id, t.task_id, NULL, ${INPUT}, NULL)::text
+        FROM {s}.work t`
+
+/** The columns of an instance, where those of its row x are not all there, from its row i in slot 0. */
+const INSTANCE_OF_BOTH = `CASE WHEN x.slot = 0 THEN ${NUMBERS.replaceAll('i.', 'x.')}
+          WHEN i.id IS NOT NULL THEN ${NUMBERS} END, coalesce(x.definition_hash, i.definition_hash),
+        coalesce(x.signals, i.signals), coalesce(x.head, i.head),
+        encode(coalesce(x.initial_input, i.initial_input), 'hex'), encode(coalesce(x.final_output, i.final_output), 'hex')`
 
 /** Until when a claim t lasts that is prolonged as r says. */
 const EXPIRY = `CASE WHEN t.expires_at IS NULL THEN NULL ELSE least(
@@ -92,7 +100,7 @@ BEGIN
   others := '{}';
   own := '{}';
   LOOP
-    SELECT t.queue_class, t.queue_at INTO v_class, v_at FROM {s}.task t
+    SELECT t.queue_class, t.queue_at INTO v_class, v_at FROM {s}.work t
     WHERE t.queue_class > v_class ORDER BY t.queue_class, t.queue_at LIMIT 1;
     EXIT WHEN NOT FOUND;
     IF v_class = 2 THEN
@@ -100,9 +108,9 @@ BEGIN
         next_at := v_at;
       ELSE
         WITH over AS MATERIALIZED (
-          SELECT t.ctid AS tid FROM {s}.task t WHERE t.queue_class = 2 AND t.queue_at <= p_now
+          SELECT t.ctid AS tid FROM {s}.work t WHERE t.queue_class = 2 AND t.queue_at <= p_now
           ORDER BY t.queue_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
-        UPDATE {s}.task t SET
+        UPDATE {s}.work t SET
           queue_class = CASE WHEN t.expires_at <= p_now THEN t.ready_class ELSE 2 END,
           queue_at = CASE WHEN t.expires_at <= p_now THEN t.available_since ELSE t.expires_at END
         FROM over WHERE t.ctid = over.tid;
@@ -128,12 +136,13 @@ BEGIN
   END LOOP;
 END $$;
 
--- Claims the best due tasks, best first.
+-- Claims the best due tasks, best first: taken has them as JSON, for those of a fork that follow each
+-- other with their instance but once. p_quiet: it is known that no claim has expired. To prepare a
+-- statement for running costs more than to run it, the more so the more there is in it: so several small
+-- ones are faster than one, and a value for each row is than columns.
 CREATE FUNCTION {s}.take(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer, p_filter text,
-  p_aging bigint, p_now bigint)
-RETURNS TABLE (instance_key bigint, slot integer, token bigint, deliveries integer, instance_id text,
-  task_id text, entries text, input text, numbers text, definition_hash text, signals text, head text,
-  initial_input text, final_output text)
+  p_aging bigint, p_now bigint, p_quiet boolean)
+RETURNS TABLE (slot integer, token bigint, instance_id text, task_id text, taken text)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -143,69 +152,87 @@ DECLARE
   v_left integer := p_limit;
   v_want integer;
   v_found integer;
-  v_taken integer;
-  v_over bigint;
   v_class bigint;
-  v_at bigint;
-  v_next bigint;
+  v_tid tid;
+  v_tids tid[];
+  v_row record;
+  v_last bigint;
 BEGIN
-  IF p_filter = '' THEN
-    -- As a rule there is one class, and no claim has expired: that is seen at once.
-    SELECT t.queue_at INTO v_over FROM {s}.task t WHERE t.queue_class = 2
-    ORDER BY t.queue_class, t.queue_at LIMIT 1;
-${FIRST_CLASSES}
-    IF v_next IS NULL AND (v_over IS NULL OR v_over > p_now) THEN
-      IF v_at <= p_now THEN
-        RETURN QUERY
-          WITH best AS MATERIALIZED (
-            SELECT t.ctid AS tid FROM {s}.task t WHERE t.queue_class = v_class AND t.queue_at <= p_now
-            ORDER BY t.queue_at, t.instance_key, t.tie LIMIT p_limit FOR UPDATE SKIP LOCKED),
-          taken AS (UPDATE {s}.task t SET ${CLAIMED} FROM best WHERE t.ctid = best.tid RETURNING t.*)
-          ${TAKEN};
+  IF p_filter = '' AND p_quiet THEN
+    -- As a rule there is one class: that is seen at once. The last one is looked for from its end,
+    -- because at the front lie entries of past claims.
+    SELECT t.queue_class INTO v_class FROM {s}.work t WHERE t.queue_class > 2
+    ORDER BY t.queue_class DESC, t.queue_at DESC LIMIT 1;
+    IF NOT FOUND THEN RETURN; END IF;
+    PERFORM 1 FROM {s}.work t WHERE t.queue_class > 2 AND t.queue_class < v_class LIMIT 1;
+    IF NOT FOUND THEN
+      IF p_limit = 1 THEN
+        SELECT t.ctid INTO v_tid FROM {s}.work t WHERE t.queue_class = v_class AND t.queue_at <= p_now
+        ORDER BY t.queue_at, t.key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN RETURN; END IF;
+        UPDATE {s}.work t SET ${CLAIMED} WHERE t.ctid = v_tid
+        RETURNING t.slot, t.token, t.id, t.task_id, t.ctid, CASE WHEN t.slot = 0 THEN ${TAKEN} END
+        INTO slot, token, instance_id, task_id, v_tid, taken;
+        IF NOT FOUND THEN RETURN; END IF;
+        IF slot > 0 THEN taken := (${TAKEN_OF_FORK} WHERE t.ctid = v_tid); END IF;
+        RETURN NEXT;
+        RETURN;
       END IF;
-      RETURN;
+      v_classes := ARRAY[v_class];
     END IF;
   END IF;
-  SELECT * INTO v_due FROM {s}.due_classes(p_mark, p_filter, p_now);
+  IF v_classes IS NULL THEN
+    SELECT * INTO v_due FROM {s}.due_classes(p_mark, p_filter, p_now);
+  END IF;
   FOR v_round IN 1..2 LOOP
     -- What this worker failed itself comes after all else.
-    v_classes := CASE v_round WHEN 1 THEN v_due.others ELSE v_due.own END;
-    CONTINUE WHEN v_left = 0 OR cardinality(v_classes) = 0;
-    IF cardinality(v_classes) = 1 THEN
-      RETURN QUERY
-        WITH best AS MATERIALIZED (
-          SELECT t.ctid AS tid FROM {s}.task t
-          WHERE t.queue_class = v_classes[1] AND t.queue_at <= p_now
-          ORDER BY t.queue_at, t.instance_key, t.tie LIMIT v_left FOR UPDATE SKIP LOCKED),
-        taken AS (UPDATE {s}.task t SET ${CLAIMED} FROM best WHERE t.ctid = best.tid RETURNING t.*)
-        ${TAKEN};
-      GET DIAGNOSTICS v_taken = ROW_COUNT;
-      v_left := v_left - v_taken;
-      CONTINUE;
+    IF v_classes IS NULL OR v_round = 2 THEN
+      EXIT WHEN v_due IS NULL;
+      v_classes := CASE v_round WHEN 1 THEN v_due.others ELSE v_due.own END;
     END IF;
+    CONTINUE WHEN v_left = 0 OR cardinality(v_classes) = 0;
     v_want := v_left;
     LOOP
-      -- Others may be at the best ones: then further ones are looked at.
-      SELECT count(*) INTO v_found FROM (
-        SELECT 1 FROM unnest(v_classes) AS c CROSS JOIN LATERAL (
-          SELECT 1 FROM {s}.task t WHERE t.queue_class = c AND t.queue_at <= p_now
-          ORDER BY t.queue_at LIMIT v_want) AS x LIMIT v_want) AS y;
-      RETURN QUERY
-        WITH best AS MATERIALIZED (
-          SELECT x.tid, c AS class FROM unnest(v_classes) AS c CROSS JOIN LATERAL (
-            SELECT t.ctid AS tid, t.queue_at, t.instance_key, t.tie FROM {s}.task t
-            WHERE t.queue_class = c AND t.queue_at <= p_now
-            ORDER BY t.queue_at, t.instance_key, t.tie LIMIT v_want) AS x
-          ORDER BY x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at, x.instance_key, x.tie
-          LIMIT v_want),
-        locked AS MATERIALIZED (
-          SELECT best.tid FROM best CROSS JOIN LATERAL (
-            SELECT 1 FROM {s}.task t WHERE t.ctid = best.tid AND t.queue_class = best.class
-              AND t.queue_at <= p_now FOR UPDATE SKIP LOCKED) AS x LIMIT v_left),
-        taken AS (UPDATE {s}.task t SET ${CLAIMED} FROM locked WHERE t.ctid = locked.tid RETURNING t.*)
-        ${TAKEN};
-      GET DIAGNOSTICS v_taken = ROW_COUNT;
-      v_left := v_left - v_taken;
+      IF cardinality(v_classes) = 1 THEN
+        v_class := v_classes[1];
+        v_tids := ARRAY(SELECT t.ctid FROM {s}.work t WHERE t.queue_class = v_class AND t.queue_at <= p_now
+          ORDER BY t.queue_at, t.key, t.tie LIMIT v_left FOR UPDATE SKIP LOCKED);
+        v_found := 0;
+      ELSE
+        -- Others may be at the best ones: then further ones are looked at.
+        SELECT count(*) INTO v_found FROM (
+          SELECT 1 FROM unnest(v_classes) AS c CROSS JOIN LATERAL (
+            SELECT 1 FROM {s}.work t WHERE t.queue_class = c AND t.queue_at <= p_now
+            ORDER BY t.queue_at LIMIT v_want) AS x LIMIT v_want) AS y;
+        v_tids := ARRAY(
+          WITH best AS MATERIALIZED (
+            SELECT x.tid, c AS class FROM unnest(v_classes) AS c CROSS JOIN LATERAL (
+              SELECT t.ctid AS tid, t.queue_at, t.key, t.tie FROM {s}.work t
+              WHERE t.queue_class = c AND t.queue_at <= p_now
+              ORDER BY t.queue_at, t.key, t.tie LIMIT v_want) AS x
+            ORDER BY x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at, x.key, x.tie
+            LIMIT v_want)
+          SELECT x.tid FROM best CROSS JOIN LATERAL (
+            SELECT t.ctid AS tid FROM {s}.work t WHERE t.ctid = best.tid AND t.queue_class = best.class
+              AND t.queue_at <= p_now FOR UPDATE SKIP LOCKED) AS x LIMIT v_left);
+      END IF;
+      FOR v_row IN
+        UPDATE {s}.work t SET ${CLAIMED} FROM unnest(v_tids) AS best (tid) WHERE t.ctid = best.tid
+        RETURNING t.key, t.slot, t.token, t.id, t.task_id, t.ctid AS tid, CASE WHEN t.slot = 0 THEN ${TAKEN} END AS taken
+      LOOP
+        slot := v_row.slot;
+        token := v_row.token;
+        instance_id := v_row.id;
+        task_id := v_row.task_id;
+        taken := v_row.taken;
+        IF slot > 0 THEN
+          taken := CASE WHEN v_last = v_row.key THEN (${TAKEN_AGAIN} WHERE t.ctid = v_row.tid)
+            ELSE (${TAKEN_OF_FORK} WHERE t.ctid = v_row.tid) END;
+        END IF;
+        v_last := v_row.key;
+        RETURN NEXT;
+        v_left := v_left - 1;
+      END LOOP;
       EXIT WHEN v_left = 0 OR v_found < v_want;
       v_want := v_want * 2;
     END LOOP;
@@ -219,92 +246,47 @@ DECLARE
   v_row record;
   v_ends bigint;
 BEGIN
-  SELECT array_agg(x.instance_id) INTO ids FROM (
-    SELECT t.instance_id FROM {s}.task t WHERE t.queue_class = 0 AND t.queue_at <= p_now
+  SELECT array_agg(x.id) INTO ids FROM (
+    SELECT t.id FROM {s}.work t WHERE t.queue_class = 0 AND t.queue_at <= p_now
     ORDER BY t.queue_at LIMIT 100) AS x;
   FOR v_row IN
-    SELECT t.ctid AS tid, t.instance_key, t.instance_id FROM {s}.task t
+    SELECT t.ctid AS tid, t.id FROM {s}.work t
     WHERE t.queue_class = 1 AND t.queue_at <= p_now ORDER BY t.queue_at LIMIT 100 FOR UPDATE SKIP LOCKED
   LOOP
-    SELECT max(coalesce(t.expires_at, 9007199254740991)) INTO v_ends FROM {s}.task t
-    WHERE t.instance_key = v_row.instance_key AND t.worker_id IS NOT NULL
+    SELECT max(coalesce(t.expires_at, 9007199254740991)) INTO v_ends FROM {s}.work t
+    WHERE t.id = v_row.id AND t.worker_id IS NOT NULL
       AND (t.expires_at IS NULL OR t.expires_at > p_now);
     IF v_ends IS NULL THEN
-      ids := ids || v_row.instance_id;
+      ids := ids || v_row.id;
     ELSE
-      UPDATE {s}.task t SET queue_at = v_ends WHERE t.ctid = v_row.tid;
+      UPDATE {s}.work t SET queue_at = v_ends WHERE t.ctid = v_row.tid;
     END IF;
   END LOOP;
 END $$;
 
--- The best tasks, claimed for p_ttl milliseconds, -1 for ever, each as JSON, as task-claim-store.ts reads
--- it; the first row tells the clock and what is due, too. As a rule there is one class, and no claim has
--- expired: then the first task, often the only one, is claimed in the simplest of statements. To prepare
--- a statement for running costs more than to run it, the more so the more there is in it: so several
--- small ones are faster than one, and a value for each row is than columns.
+-- The best tasks, claimed for p_ttl milliseconds, -1 for ever: rows of JSON, of which the first begins
+-- with the clock and what is due.
 CREATE FUNCTION {s}.claim_available(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer,
   p_filter text, p_aging bigint)
 RETURNS SETOF text LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
-  p_now bigint := {s}.now_ms();
-  v_expiry bigint := CASE WHEN p_ttl < 0 THEN NULL ELSE least(p_now + p_ttl, 253402300799999) END;
+  v_now bigint := {s}.now_ms();
   v_special bigint;
   v_over bigint;
-  v_class bigint;
-  v_tid tid;
-  v_key bigint;
-  v_slot integer;
-  v_token bigint;
-  v_deliveries integer;
-  v_id text;
-  v_task text;
-  v_input_task text;
-  v_entries text;
-  v_input text;
-  v_row text;
+  v_first text;
+  v_taken text;
 BEGIN
-  SELECT t.queue_class, t.queue_at INTO v_special, v_over FROM {s}.task t WHERE t.queue_class <= 2
-  ORDER BY t.queue_class, t.queue_at LIMIT 1;
-  IF p_filter = '' AND coalesce(v_special = 2 AND v_over > p_now, true) THEN
-    -- The last class is looked for from its end: at the front lie entries of past claims.
-    SELECT t.queue_class INTO v_class FROM {s}.task t WHERE t.queue_class > 2
-    ORDER BY t.queue_class DESC, t.queue_at DESC LIMIT 1;
-    IF FOUND THEN
-      PERFORM 1 FROM {s}.task t WHERE t.queue_class > 2 AND t.queue_class < v_class LIMIT 1;
-      IF NOT FOUND THEN
-        SELECT t.ctid INTO v_tid FROM {s}.task t WHERE t.queue_class = v_class AND t.queue_at <= p_now
-        ORDER BY t.queue_at, t.instance_key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED;
-        IF NOT FOUND THEN p_limit := 0; END IF;
-      END IF;
-    ELSE
-      p_limit := 0;
-    END IF;
-    IF v_tid IS NOT NULL THEN
-      UPDATE {s}.task t SET ${CLAIMED} WHERE t.ctid = v_tid
-      RETURNING t.instance_key, t.slot, t.token, t.deliveries, t.instance_id, t.task_id, t.input_task_id,
-        json_build_array(${ENTRY})::text
-      INTO v_key, v_slot, v_token, v_deliveries, v_id, v_task, v_input_task, v_entries;
-      IF v_slot > 0 THEN v_entries := {s}.entries(v_key); END IF;
-      IF v_input_task IS NOT NULL THEN
-        SELECT encode(r.output, 'hex') INTO v_input FROM {s}.result r
-        WHERE r.instance_key = v_key AND r.task_id = v_input_task;
-      END IF;
-      SELECT json_build_array(p_now, NULL, v_token, v_deliveries, v_id, v_task, v_entries, v_input, ${INSTANCE})
-      INTO v_row FROM {s}.instance i WHERE i.id = v_id AND i.key = v_key;
-      RETURN NEXT coalesce(v_row, json_build_array(p_now)::text);
-      IF p_limit > 1 THEN
-        RETURN QUERY SELECT json_build_array(NULL, NULL, f.token, f.deliveries, f.instance_id, f.task_id,
-          f.entries, f.input, f.numbers, f.definition_hash, f.signals, f.head, f.initial_input, f.final_output)::text FROM {s}.take(p_worker, p_mark, p_ttl, p_limit - 1, p_filter, p_aging, p_now) AS f;
-      END IF;
-      RETURN;
-    END IF;
-  END IF;
-  RETURN NEXT json_build_array(p_now, CASE WHEN v_special < 2 THEN array_to_json({s}.due_instances(p_now))::text END)::text;
-  IF p_limit > 0 THEN
-    RETURN QUERY SELECT json_build_array(NULL, NULL, f.token, f.deliveries, f.instance_id, f.task_id,
-          f.entries, f.input, f.numbers, f.definition_hash, f.signals, f.head, f.initial_input, f.final_output)::text FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, p_now) AS f;
-  END IF;
+  ${PROBE}
+  v_first := '[' || v_now || ',' || CASE WHEN v_special < 2
+    THEN coalesce(array_to_json({s}.due_instances(v_now))::text, 'null') ELSE 'null' END;
+  FOR v_taken IN SELECT f.taken FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, v_now,
+    ${isQuiet('v_now')}) AS f
+  LOOP
+    RETURN NEXT coalesce(v_first, '[0,null') || ',' || substr(v_taken, 2);
+    v_first := NULL;
+  END LOOP;
+  IF v_first IS NOT NULL THEN RETURN NEXT v_first || ']'; END IF;
 END $$;
 
 -- The best tasks, as they are.
@@ -320,42 +302,43 @@ BEGIN
   IF ${isDue('v_now')} THEN due := {s}.due_instances(v_now); END IF;
   RETURN NEXT;
   RETURN QUERY
-    SELECT NULL::bigint, NULL::text[], t.instance_id, t.task_id,
-      CASE WHEN t.slot = 0 THEN json_build_array(${ENTRY})::text ELSE {s}.entries(i.key) END,
+    SELECT NULL::bigint, NULL::text[], x.id, x.task_id,
+      CASE WHEN x.slot = 0 THEN json_build_array(${ENTRY.replaceAll('t.', 'x.')})::text ELSE {s}.entries(x.id) END,
       (SELECT encode(r.output, 'hex') FROM {s}.result r
-        WHERE r.instance_key = t.instance_key AND r.task_id = t.input_task_id), CASE WHEN i.id IS NULL THEN NULL ELSE concat_ws(' ', i.generation, i.version,
-      i.revision, i.created_at, i.updated_at, i.queued_events) END, i.definition_hash, i.signals, i.head,
-      encode(i.initial_input, 'hex'), encode(i.final_output, 'hex')
+        WHERE r.instance_key = x.key AND r.task_id = x.input_task_id),
+      ${INSTANCE_OF_BOTH}
     FROM (SELECT p.*, lag(p.instance_key) OVER () AS last_key
-      FROM {s}.peek(p_mark, p_limit, p_filter, p_aging, v_now) WITH ORDINALITY AS p (instance_key, slot, task_id, n)) AS f
-    CROSS JOIN LATERAL (SELECT t.* FROM {s}.task t
-      WHERE t.instance_key = f.instance_key AND t.slot = f.slot AND t.task_id = f.task_id LIMIT 1) AS t
+      FROM {s}.peek(p_mark, p_limit, p_filter, p_aging, v_now)
+        WITH ORDINALITY AS p (instance_key, instance_id, slot, task_id, tie, n)) AS f
+    CROSS JOIN LATERAL (SELECT t.* FROM {s}.work t
+      WHERE t.id = f.instance_id AND t.slot = f.slot AND t.tie = f.tie AND t.task_id = f.task_id LIMIT 1) AS x
     -- Tasks of a fork come with their instance once, where they follow each other.
-    LEFT JOIN LATERAL (SELECT i.* FROM {s}.instance i WHERE i.id = t.instance_id
-      AND i.key = t.instance_key AND f.last_key IS DISTINCT FROM f.instance_key LIMIT 1) AS i ON true
+    LEFT JOIN LATERAL (SELECT i.* FROM {s}.work i WHERE x.slot > 0 AND i.id = x.id AND i.slot = 0
+      AND f.last_key IS DISTINCT FROM f.instance_key LIMIT 1) AS i ON true
     ORDER BY f.n;
 END $$;
 
-CREATE FUNCTION {s}.entries(p_key bigint) RETURNS text LANGUAGE sql STABLE AS $$
-  SELECT json_agg(${ENTRY})::text FROM {s}.task t WHERE t.instance_key = p_key AND t.slot < 2147483647
+CREATE FUNCTION {s}.entries(p_id text) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT json_agg(${ENTRY})::text FROM {s}.work t
+  WHERE t.id = p_id AND t.slot < 2147483647 AND t.task_id IS NOT NULL
 $$;
 
 -- The best due tasks, as they are.
 CREATE FUNCTION {s}.peek(p_mark bigint, p_limit integer, p_filter text, p_aging bigint, p_now bigint)
-RETURNS TABLE (instance_key bigint, slot integer, task_id text) LANGUAGE plpgsql AS $$
+RETURNS TABLE (instance_key bigint, instance_id text, slot integer, task_id text, tie text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   v_due record;
 BEGIN
   SELECT * INTO v_due FROM {s}.due_classes(p_mark, p_filter, p_now);
   RETURN QUERY
-    SELECT x.instance_key, x.slot, x.task_id
+    SELECT x.key, x.id, x.slot, x.task_id, x.tie
     FROM unnest(v_due.others || v_due.own) AS c CROSS JOIN LATERAL (
-      SELECT t.instance_key, t.slot, t.task_id, t.queue_at, t.tie FROM {s}.task t
+      SELECT t.key, t.id, t.slot, t.task_id, t.queue_at, t.tie FROM {s}.work t
       WHERE t.queue_class = c AND t.queue_at <= p_now
-      ORDER BY t.queue_at, t.instance_key, t.tie LIMIT p_limit) AS x
+      ORDER BY t.queue_at, t.key, t.tie LIMIT p_limit) AS x
     ORDER BY (c & 16777215) = p_mark AND p_mark > 0,
-      x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at, x.instance_key, x.tie
+      x.queue_at + ((c >> 24) & 7) * p_aging, x.queue_at, x.key, x.tie
     LIMIT p_limit;
 END $$;
 
@@ -366,30 +349,28 @@ RETURNS TABLE (outcome text, task_entries text, numbers text, definition_hash te
 LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
-  v_key bigint;
   v_now bigint := {s}.now_ms();
-  v_timer boolean;
   v_expiry bigint := CASE WHEN p_ttl < 0 THEN NULL ELSE least(v_now + p_ttl, 253402300799999) END;
 BEGIN
-  SELECT i.key INTO v_key FROM {s}.instance i WHERE i.id = p_id;
+  UPDATE {s}.work t SET queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
+    queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'), claimed_at = v_now,
+    expires_at = v_expiry, deliveries = t.deliveries + 1
+  WHERE t.id = p_id AND t.slot IN (0, p_slot) AND t.task_id = p_task
+    AND t.open AND NOT t.timer AND t.available_since <= v_now
+    AND (t.worker_id IS NULL OR t.expires_at <= v_now);
+  IF FOUND THEN
+    RETURN QUERY SELECT 'claimed', {s}.entries(i.id), ${INSTANCE} FROM {s}.work i WHERE i.id = p_id AND i.slot = 0;
+    RETURN;
+  END IF;
+  PERFORM 1 FROM {s}.work i WHERE i.id = p_id AND i.slot = 0;
   IF NOT FOUND THEN
     outcome := 'missing';
     RETURN NEXT;
     RETURN;
   END IF;
-  UPDATE {s}.task t SET queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
-    queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'), claimed_at = v_now,
-    expires_at = v_expiry, deliveries = t.deliveries + 1
-  WHERE t.instance_key = v_key AND t.slot IN (0, p_slot) AND t.task_id = p_task
-    AND t.open AND NOT t.timer AND t.available_since <= v_now
-    AND (t.worker_id IS NULL OR t.expires_at <= v_now);
-  IF FOUND THEN
-    RETURN QUERY SELECT 'claimed', {s}.entries(i.key), ${INSTANCE} FROM {s}.instance i WHERE i.id = p_id;
-    RETURN;
-  END IF;
   -- A delay or signal that is over stands before it, or before the end.
-  PERFORM 1 FROM {s}.task t
-  WHERE t.instance_key = v_key AND t.slot = 0 AND t.task_id IN (p_task, '') AND t.timer
+  PERFORM 1 FROM {s}.work t
+  WHERE t.id = p_id AND t.slot = 0 AND t.task_id IN (p_task, '') AND t.timer
     AND t.open AND t.available_since <= v_now AND (t.worker_id IS NULL OR t.expires_at <= v_now);
   outcome := CASE WHEN FOUND THEN 'timer' ELSE 'unavailable' END;
   RETURN NEXT;
@@ -405,7 +386,7 @@ DECLARE
   v_now bigint := {s}.now_ms();
 BEGIN
   RETURN QUERY
-    UPDATE {s}.task t SET
+    UPDATE {s}.work t SET
       worker_id = CASE WHEN r.kind = 0 THEN NULL ELSE t.worker_id END,
       expires_at = CASE WHEN r.kind = 0 THEN t.expires_at ELSE ${EXPIRY} END,
       queue_class = CASE WHEN NOT t.open THEN NULL WHEN r.kind = 0 THEN t.ready_class
@@ -415,23 +396,24 @@ BEGIN
         WHEN t.queue_class = 2 THEN least(t.queue_at, ${EXPIRY}) ELSE ${EXPIRY} END
     FROM unnest(p_ids, p_tasks, p_slots, p_workers, p_tokens, p_kinds, p_ms) WITH ORDINALITY
       AS r (id, task, slot, worker, token, kind, ms, n)
-    CROSS JOIN LATERAL (SELECT i.key FROM {s}.instance i WHERE i.id = r.id LIMIT 1) AS i
-    WHERE t.instance_key = i.key AND t.slot IN (0, r.slot) AND t.task_id = r.task
+    -- Said twice, so that whatever the plan is, it looks for these only. A row that changes meanwhile
+    -- is looked at again: a claim that is prolonged is not lost because an event came for its instance.
+    WHERE t.id = ANY (p_ids) AND t.id = r.id AND t.slot IN (0, r.slot) AND t.task_id = r.task
       AND t.worker_id = r.worker AND (r.token = 0 OR t.token = r.token)
     RETURNING r.n::integer, t.token, t.claimed_at, t.expires_at;
   IF 0 = ANY (p_kinds) THEN
     IF EXISTS (SELECT 1 FROM {s}.waiter x WHERE x.armed) THEN
       PERFORM {s}.wake(ARRAY(SELECT t.ready_class >> 27 FROM unnest(p_ids, p_tasks, p_slots, p_kinds) AS r (id, task, slot, kind)
-        JOIN {s}.instance i ON i.id = r.id
-        JOIN {s}.task t ON t.instance_key = i.key AND t.slot IN (0, r.slot) AND t.task_id = r.task
+        CROSS JOIN LATERAL (SELECT t.ready_class FROM {s}.work t
+          WHERE t.id = r.id AND t.slot IN (0, r.slot) AND t.task_id = r.task LIMIT 1) AS t
         WHERE r.kind = 0), v_now);
     END IF;
     -- Nobody may be left to apply a control signal.
-    UPDATE {s}.task t SET queue_at = 0
-    FROM unnest(p_ids, p_kinds) AS r (id, kind)
-    CROSS JOIN LATERAL (SELECT i.key FROM {s}.instance i
-      WHERE i.id = r.id AND i.signals IS NOT NULL LIMIT 1) AS i
-    WHERE r.kind = 0 AND t.instance_key = i.key AND t.slot = 2147483647;
+    UPDATE {s}.work t SET queue_at = 0
+    FROM (SELECT h.tid FROM unnest(p_ids, p_kinds) AS r (id, kind)
+      CROSS JOIN LATERAL (SELECT t.ctid AS tid FROM {s}.work t
+        WHERE t.id = r.id AND t.slot = 2147483647 LIMIT 1) AS h WHERE r.kind = 0) AS r
+    WHERE t.ctid = r.tid AND t.slot = 2147483647;
   END IF;
 END $$;
 `

@@ -1,4 +1,4 @@
-import { ENTRY, INSTANCE, SETTINGS } from './0002-dispatch.ts'
+import { SETTINGS } from './0002-dispatch.ts'
 
 /** Adds up by how many the instances of each status changed. */
 export const COUNT: string = `INSERT INTO {s}.instance_count AS c (shard, status, instances)
@@ -9,11 +9,27 @@ export const COUNTED: string = `GROUP BY d.status HAVING sum(d.difference) <> 0 
 /** Where a task belongs in the queue that nobody has claimed. */
 export const READY: string = `CASE WHEN o.open THEN o.class END, CASE WHEN o.open THEN o.since END`
 
+/** What of a row is its task's: all null where there is none. */
+export const NO_TASK: string = `task_id = NULL, queue_class = NULL, queue_at = NULL, ready_class = NULL, available_since = NULL,
+        token = NULL, claimed_at = NULL, expires_at = NULL, attempt = NULL, deliveries = NULL, priority = NULL,
+        open = NULL, timer = NULL, input_task_id = NULL, last_failed_worker = NULL, worker_id = NULL`
+
+/** Whether a task t is held as o says. */
+const HELD = `(o.worker = '' OR t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token))`
+
+/**
+ * With the rows of tasks that a change o says something of. A plan may be of when the tables were
+ * empty, and is kept: written so, it can be no other than a seek for each. The rows in slot 0 are
+ * locked, that of an instance being among those that changed; of others it is looked again.
+ */
+const ITS_TASK = `CROSS JOIN LATERAL (SELECT t.ctid AS tid, t.slot AS own_slot, t.token AS own_token, t.key FROM {s}.work t
+        WHERE t.id = p_ids[o.w] AND t.slot = coalesce(o.old_slot, 0) AND t.task_id = o.task LIMIT 1) AS h`
+
 /** Never edited once released: a change is a migration of its own. `{s}` is the schema. */
 export const changes: string = `
 -- Changes instances that are there still as they were read. Of each (p_): what is compared, what it
 -- becomes. t_: what becomes of its tasks; kinds: 0 removed, 1 another takes its place, 2 new,
--- 3 moved, 4 only its claim must be held; flags: 1 committed, 2 claimed at once, 4 its claim is
+-- 3 moved, 4 only its claim must be held, 5 moved to another slot; flags: 1 committed, 2 claimed at once, 4 its claim is
 -- given up. r_: results; places: -1 removed, -2 only what is remembered of the commit.
 -- First row: the numbers of those that were refused, and of those whose next task is their own with
 -- its token; then the other tasks that were claimed.
@@ -33,8 +49,7 @@ CREATE FUNCTION {s}.change_instances(
   n_w integer[], n_own text[], n_slots integer[], n_workers text[], n_marks bigint[], n_ttls bigint[],
   n_filters text[], n_groups integer[], p_aging bigint, p_routes bigint[], p_careful boolean)
 RETURNS TABLE (now_ms bigint, failed integer[], own integer[], own_tokens bigint[], own_deliveries integer[],
-  due text[], n integer, instance_id text, task_id text, entries text, input text, numbers text,
-  definition_hash text, signals text, head text, initial_input text, final_output text)
+  due text[], n integer, taken text)
 LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
@@ -57,14 +72,14 @@ DECLARE
   v_next_ids text[];
   v_next_tasks text[];
   v_next_tokens bigint[];
-  v_next_keys bigint[];
-  v_next_slots integer[];
+  v_takers integer[];
+  v_texts text[];
   v_taken record;
   v_done boolean[];
   v_asking integer[];
 BEGIN
   WITH changed AS (
-    UPDATE {s}.instance i SET version = i.version + 1, revision = w.revision, updated_at = w.updated,
+    UPDATE {s}.work i SET version = i.version + 1, revision = w.revision, updated_at = w.updated,
       ended_at = CASE WHEN w.ended THEN w.updated END, definition_hash = coalesce(w.definition, i.definition_hash), status = w.status,
       signals = nullif(w.signals, ''), queued_events = coalesce(w.queued, 0),
       has_events = i.has_events OR coalesce(w.has_events, false),
@@ -76,10 +91,11 @@ BEGIN
       WITH ORDINALITY AS w (id, generation, version, at, tolerance, hold_task, hold_slot, hold_worker,
       hold_token, definition, revision, updated, status, ended, signals, queued, has_events, head,
       sets_input, input, final, n)
-    WHERE i.id = w.id AND i.generation = w.generation AND i.version = w.version
+    -- Said twice, so that whatever the plan is, it looks for these only.
+    WHERE i.id = ANY (p_ids) AND i.id = w.id AND i.slot = 0 AND i.generation = w.generation AND i.version = w.version
       AND abs(w.at - v_now) <= w.tolerance
-      AND (NOT p_careful OR w.hold_task = '' OR coalesce((SELECT true FROM {s}.task t
-        WHERE t.instance_key = i.key AND t.slot IN (0, w.hold_slot) AND t.task_id = w.hold_task
+      AND (NOT p_careful OR w.hold_task = '' OR coalesce((SELECT true FROM {s}.work t
+        WHERE t.id = w.id AND t.slot IN (0, w.hold_slot) AND t.task_id = w.hold_task
           AND t.worker_id = w.hold_worker AND (w.hold_token = 0 OR t.token = w.hold_token) LIMIT 1), false))
     RETURNING w.n, i.key, i.has_events AND w.ended AS has_events)
   SELECT array_agg(n::integer), array_agg(key), bool_or(has_events) INTO v_numbers, v_found, v_has_events FROM changed;
@@ -94,7 +110,7 @@ BEGIN
     v_failed := ARRAY(SELECT x.n::integer FROM unnest(v_keys) WITH ORDINALITY AS x (k, n) WHERE k IS NULL);
     -- Null keys would make reading an element slow; no instance has this one.
     v_keys := ARRAY(SELECT coalesce(k, 0) FROM unnest(v_keys) WITH ORDINALITY AS x (k, n) ORDER BY x.n);
-    p_kinds := ARRAY(SELECT (count(*) FILTER (WHERE v_keys[o.w] <> 0))::integer FROM generate_series(0, 4) AS kinds (kind)
+    p_kinds := ARRAY(SELECT (count(*) FILTER (WHERE v_keys[o.w] <> 0))::integer FROM generate_series(0, 5) AS kinds (kind)
       LEFT JOIN unnest(t_w, t_kinds) AS o (w, kind) ON o.kind = kinds.kind GROUP BY kinds.kind ORDER BY kinds.kind);
   END IF;
   IF v_numbers IS NULL THEN
@@ -114,29 +130,78 @@ BEGIN
   -- Tasks. That a claim is held was seen above; a row less than there must be means that it has
   -- changed hands since: then all is undone, and done again.
   IF p_kinds[1] > 0 THEN
-    WITH gone AS (
-      DELETE FROM {s}.task t USING unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens)
-        AS o (w, kind, flags, task, slot, worker, token)
-      WHERE o.kind = 0 AND t.instance_key = v_keys[o.w] AND t.slot = coalesce(o.slot, 0) AND t.task_id = o.task
-        AND (o.worker = '' OR t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token))
-      RETURNING t.instance_key, t.task_id, t.token, coalesce(o.flags, 0) & 1 = 0 AND t.token IS NOT NULL AS lost)
-    SELECT count(*), array_agg(instance_key) FILTER (WHERE lost), array_agg(task_id) FILTER (WHERE lost),
-      array_agg(token) FILTER (WHERE lost)
-    INTO v_rows, v_lost_keys, v_lost_tasks, v_lost_tokens FROM gone;
+    WITH o AS MATERIALIZED (
+      SELECT o.*, h.* FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens)
+        AS o (w, kind, flags, task, old_slot, worker, token) ${ITS_TASK}
+      WHERE o.kind = 0 AND v_keys[o.w] <> 0),
+    cleared AS (
+      UPDATE {s}.work t SET ${NO_TASK}
+      FROM o WHERE o.own_slot = 0 AND t.ctid = o.tid AND ${HELD}
+      RETURNING o.key, o.task, o.own_token, coalesce(o.flags, 0) & 1 = 0 AND o.own_token IS NOT NULL AS lost),
+    deleted AS (
+      DELETE FROM {s}.work t USING o WHERE o.own_slot > 0 AND t.ctid = o.tid AND ${HELD}
+      RETURNING o.key, o.task, t.token, coalesce(o.flags, 0) & 1 = 0 AND t.token IS NOT NULL AS lost)
+    SELECT count(*), array_agg(g.key) FILTER (WHERE g.lost), array_agg(g.task) FILTER (WHERE g.lost),
+      array_agg(g.own_token) FILTER (WHERE g.lost)
+    INTO v_rows, v_lost_keys, v_lost_tasks, v_lost_tokens
+    FROM (SELECT * FROM cleared UNION ALL SELECT * FROM deleted) AS g;
     IF v_rows <> p_kinds[1] THEN PERFORM {s}.again(); END IF;
+  END IF;
+  -- A task that becomes one of a fork, or was one: its claim goes along to another row.
+  IF p_kinds[6] > 0 THEN
+    v_rows := 0;
+    FOR v_taken IN
+      SELECT o.w, o.slot, p_open[o.w] AS open, o.class, o.since, coalesce(o.priority, 3) AS priority,
+        coalesce(o.attempt, 1) AS attempt, o.failer, o.input, coalesce(o.timer, false) AS timer, o.task,
+        CASE WHEN coalesce(o.flags, 0) & 4 = 0 THEN t.worker_id END AS worker, t.token, t.claimed_at,
+        t.expires_at, t.deliveries, h.tid, h.own_slot, h.key
+      FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens, t_slots,
+        t_classes, t_sinces, t_priorities, t_attempts, t_failers, t_inputs, t_timers)
+        AS o (w, kind, flags, task, old_slot, worker, token, slot, class, since, priority,
+        attempt, failer, input, timer) ${ITS_TASK}
+      CROSS JOIN LATERAL (SELECT t.* FROM {s}.work t WHERE t.ctid = h.tid AND ${HELD} FOR UPDATE) AS t
+      WHERE o.kind = 5 AND v_keys[o.w] <> 0
+    LOOP
+      v_rows := v_rows + 1;
+      IF v_taken.own_slot = 0 THEN
+        UPDATE {s}.work t SET ${NO_TASK} WHERE t.ctid = v_taken.tid;
+      ELSE
+        DELETE FROM {s}.work t WHERE t.ctid = v_taken.tid;
+      END IF;
+      IF coalesce(v_taken.slot, 0) > 0 THEN
+        INSERT INTO {s}.work (key, id, slot, tie, task_id, open, ready_class, available_since, priority, attempt,
+          last_failed_worker, input_task_id, timer, deliveries, worker_id, token, claimed_at, expires_at)
+        VALUES (v_taken.key, p_ids[v_taken.w], v_taken.slot, v_taken.task, v_taken.task, v_taken.open,
+          v_taken.class, v_taken.since, v_taken.priority, v_taken.attempt, v_taken.failer, v_taken.input,
+          v_taken.timer, v_taken.deliveries, v_taken.worker, v_taken.token, v_taken.claimed_at, v_taken.expires_at);
+      ELSE
+        UPDATE {s}.work t SET task_id = v_taken.task, open = v_taken.open, ready_class = v_taken.class,
+          available_since = v_taken.since, priority = v_taken.priority, attempt = v_taken.attempt,
+          last_failed_worker = v_taken.failer, input_task_id = v_taken.input, timer = v_taken.timer,
+          deliveries = v_taken.deliveries, worker_id = v_taken.worker, token = v_taken.token,
+          claimed_at = v_taken.claimed_at, expires_at = v_taken.expires_at
+        WHERE t.id = p_ids[v_taken.w] AND t.slot = 0;
+      END IF;
+      UPDATE {s}.work t SET
+        queue_class = CASE WHEN NOT t.open THEN NULL WHEN t.worker_id IS NULL THEN t.ready_class
+          WHEN t.expires_at IS NULL THEN NULL ELSE 2 END,
+        queue_at = CASE WHEN NOT t.open THEN NULL WHEN t.worker_id IS NULL THEN t.available_since
+          ELSE t.expires_at END
+      WHERE t.id = p_ids[v_taken.w] AND t.slot = coalesce(v_taken.slot, 0) AND t.task_id = v_taken.task;
+    END LOOP;
+    IF v_rows <> p_kinds[6] THEN PERFORM {s}.again(); END IF;
   END IF;
   IF p_kinds[2] > 0 THEN
     IF EXISTS (SELECT 1 FROM unnest(t_kinds, t_flags) AS o (kind, flags) WHERE o.kind = 1 AND coalesce(o.flags, 0) & 1 = 0) THEN
-      SELECT v_lost_keys || array_agg(t.instance_key), v_lost_tasks || array_agg(t.task_id),
-        v_lost_tokens || array_agg(t.token)
+      SELECT v_lost_keys || array_agg(h.key), v_lost_tasks || array_agg(o.task),
+        v_lost_tokens || array_agg(h.own_token)
       INTO v_lost_keys, v_lost_tasks, v_lost_tokens
-      FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots) AS o (w, kind, flags, task, slot)
-      JOIN {s}.task t ON t.instance_key = v_keys[o.w] AND t.slot = coalesce(o.slot, 0) AND t.task_id = o.task
-      WHERE o.kind = 1 AND coalesce(o.flags, 0) & 1 = 0 AND t.token IS NOT NULL;
+      FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots) AS o (w, kind, flags, task, old_slot) ${ITS_TASK}
+      WHERE o.kind = 1 AND v_keys[o.w] <> 0 AND coalesce(o.flags, 0) & 1 = 0 AND h.own_token IS NOT NULL;
     END IF;
     WITH replaced AS (
-      UPDATE {s}.task t SET slot = coalesce(o.slot, 0), task_id = coalesce(o.new_task, ''),
-        tie = CASE WHEN o.slot > 0 THEN coalesce(o.new_task, '') ELSE '' END, open = p_open[o.w], ready_class = o.class,
+      UPDATE {s}.work t SET task_id = coalesce(o.new_task, ''), tie = CASE WHEN t.slot = 0 THEN '' ELSE coalesce(o.new_task, '') END,
+        open = p_open[o.w], ready_class = o.class,
         available_since = o.since, priority = coalesce(o.priority, 3), attempt = coalesce(o.attempt, 1),
         last_failed_worker = o.failer, input_task_id = o.input, timer = coalesce(o.timer, false),
         queue_class = CASE WHEN NOT p_open[o.w] THEN NULL WHEN NOT o.claims THEN o.class
@@ -150,15 +215,14 @@ BEGIN
         claimed_at = CASE WHEN o.claims THEN v_now END,
         expires_at = CASE WHEN o.claims THEN o.expiry END
       FROM (
-        SELECT x.*, coalesce(x.flags, 0) & 2 = 2 AND p_open[x.w] AND x.since <= v_now AS claims,
-          CASE WHEN x.ttl >= 0 THEN least(v_now + x.ttl, 253402300799999) END AS expiry
-        FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens, t_slots, t_tasks,
+        SELECT o.*, h.tid, coalesce(o.flags, 0) & 2 = 2 AND p_open[o.w] AND o.since <= v_now AS claims,
+          CASE WHEN o.ttl >= 0 THEN least(v_now + o.ttl, 253402300799999) END AS expiry
+        FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens, t_tasks,
           t_classes, t_sinces, t_priorities, t_attempts, t_failers, t_inputs, t_timers, t_ttls)
-          AS x (w, kind, flags, task, old_slot, worker, token, slot, new_task, class, since, priority,
-          attempt, failer, input, timer, ttl)
-        WHERE x.kind = 1) AS o
-      WHERE t.instance_key = v_keys[o.w] AND t.slot = coalesce(o.old_slot, 0) AND t.task_id = o.task
-        AND (o.worker = '' OR t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token))
+          AS o (w, kind, flags, task, old_slot, worker, token, new_task, class, since, priority,
+          attempt, failer, input, timer, ttl) ${ITS_TASK}
+        WHERE o.kind = 1 AND v_keys[o.w] <> 0) AS o
+      WHERE t.ctid = o.tid AND ${HELD}
       RETURNING o.w, t.token)
     SELECT count(*), coalesce(array_agg(w) FILTER (WHERE token IS NOT NULL), '{}'),
       coalesce(array_agg(token) FILTER (WHERE token IS NOT NULL), '{}')
@@ -167,21 +231,34 @@ BEGIN
     v_own_deliveries := array_fill(1, ARRAY[cardinality(v_own)]);
   END IF;
   IF p_kinds[3] > 0 THEN
-    INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
-      priority, attempt, last_failed_worker, input_task_id, timer, deliveries, tie, queue_class, queue_at)
-    SELECT v_keys[o.w], coalesce(o.slot, 0), p_ids[o.w], coalesce(o.task, ''), o.open, o.class, o.since, coalesce(o.priority, 3),
-      coalesce(o.attempt, 1), o.failer, o.input, coalesce(o.timer, false), 0,
-      CASE WHEN o.slot > 0 THEN coalesce(o.task, '') ELSE '' END, ${READY}
-    FROM (SELECT x.*, p_open[x.w] AS open
+    -- That of an instance without a fork is in the instance's own row.
+    UPDATE {s}.work t SET task_id = coalesce(o.task, ''), open = o.open, ready_class = o.class,
+      available_since = o.since, priority = coalesce(o.priority, 3), attempt = coalesce(o.attempt, 1),
+      last_failed_worker = o.failer, input_task_id = o.input, timer = coalesce(o.timer, false), deliveries = 0,
+      queue_class = CASE WHEN o.open THEN o.class END, queue_at = CASE WHEN o.open THEN o.since END
+    FROM (SELECT x.*, p_open[x.w] AS open, h.tid
       FROM unnest(t_w, t_kinds, t_slots, t_tasks, t_classes, t_sinces, t_priorities, t_attempts, t_failers,
         t_inputs, t_timers)
         AS x (w, kind, slot, task, class, since, priority, attempt, failer, input, timer)
-      WHERE x.kind = 2) AS o
-    WHERE v_keys[o.w] <> 0;
+      CROSS JOIN LATERAL (SELECT t.ctid AS tid FROM {s}.work t WHERE t.id = p_ids[x.w] AND t.slot = 0 LIMIT 1) AS h
+      WHERE x.kind = 2 AND coalesce(x.slot, 0) = 0 AND v_keys[x.w] <> 0) AS o
+    WHERE t.ctid = o.tid;
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    IF v_rows < p_kinds[3] THEN
+      INSERT INTO {s}.work (key, slot, id, tie, task_id, open, ready_class, available_since,
+        priority, attempt, last_failed_worker, input_task_id, timer, deliveries, queue_class, queue_at)
+      SELECT v_keys[o.w], o.slot, p_ids[o.w], coalesce(o.task, ''), coalesce(o.task, ''), o.open, o.class, o.since,
+        coalesce(o.priority, 3), coalesce(o.attempt, 1), o.failer, o.input, coalesce(o.timer, false), 0, ${READY}
+      FROM (SELECT x.*, p_open[x.w] AS open
+        FROM unnest(t_w, t_kinds, t_slots, t_tasks, t_classes, t_sinces, t_priorities, t_attempts, t_failers,
+          t_inputs, t_timers)
+          AS x (w, kind, slot, task, class, since, priority, attempt, failer, input, timer)
+        WHERE x.kind = 2 AND x.slot > 0) AS o
+      WHERE v_keys[o.w] <> 0;
+    END IF;
   END IF;
   IF p_kinds[4] > 0 THEN
-    UPDATE {s}.task t SET slot = coalesce(o.slot, 0), tie = CASE WHEN o.slot > 0 THEN t.task_id ELSE '' END,
-      open = p_open[o.w], ready_class = o.class,
+    UPDATE {s}.work t SET open = p_open[o.w], ready_class = o.class,
       available_since = o.since, priority = coalesce(o.priority, 3), attempt = coalesce(o.attempt, 1),
       last_failed_worker = o.failer, input_task_id = o.input, timer = coalesce(o.timer, false),
       worker_id = CASE WHEN coalesce(o.flags, 0) & 4 = 0 THEN t.worker_id END,
@@ -191,47 +268,45 @@ BEGIN
       queue_at = CASE WHEN NOT p_open[o.w] THEN NULL
         WHEN coalesce(o.flags, 0) & 4 = 4 OR t.worker_id IS NULL THEN o.since
         WHEN t.queue_class = 2 THEN t.queue_at ELSE t.expires_at END
-    FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens, t_slots,
-      t_classes, t_sinces, t_priorities, t_attempts, t_failers, t_inputs, t_timers)
-      AS o (w, kind, flags, task, old_slot, worker, token, slot, class, since, priority,
-      attempt, failer, input, timer)
-    WHERE o.kind = 3 AND t.instance_key = v_keys[o.w] AND t.slot = coalesce(o.old_slot, 0) AND t.task_id = o.task
-      AND (o.worker = '' OR t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token));
+    FROM (SELECT o.*, h.tid FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens,
+        t_classes, t_sinces, t_priorities, t_attempts, t_failers, t_inputs, t_timers)
+        AS o (w, kind, flags, task, old_slot, worker, token, class, since, priority,
+        attempt, failer, input, timer) ${ITS_TASK}
+      WHERE o.kind = 3 AND v_keys[o.w] <> 0) AS o
+    WHERE t.ctid = o.tid AND ${HELD};
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     IF v_rows <> p_kinds[4] THEN PERFORM {s}.again(); END IF;
   END IF;
   IF p_kinds[5] > 0 THEN
     SELECT count(*) INTO v_rows FROM unnest(t_w, t_kinds, t_old_tasks, t_old_slots, t_workers, t_tokens)
       AS o (w, kind, task, slot, worker, token)
-    CROSS JOIN LATERAL (SELECT 1 FROM {s}.task t
-      WHERE t.instance_key = v_keys[o.w] AND t.slot = coalesce(o.slot, 0) AND t.task_id = o.task
+    CROSS JOIN LATERAL (SELECT 1 FROM {s}.work t
+      WHERE t.id = p_ids[o.w] AND t.slot = coalesce(o.slot, 0) AND t.task_id = o.task
         AND t.worker_id = o.worker AND (o.token = 0 OR t.token = o.token) FOR UPDATE) AS x
-    WHERE o.kind = 4;
+    WHERE o.kind = 4 AND v_keys[o.w] <> 0;
     IF v_rows <> p_kinds[5] THEN PERFORM {s}.again(); END IF;
   END IF;
   IF cardinality(p_toggled) > 0 THEN
     -- An instance that opens or closes: all of its tasks, also those that nothing else was said of.
-    UPDATE {s}.task t SET open = p_open[o.w],
+    UPDATE {s}.work t SET open = p_open[o.w],
       queue_class = CASE WHEN NOT p_open[o.w] THEN NULL WHEN t.worker_id IS NULL THEN t.ready_class
         WHEN t.expires_at IS NULL THEN NULL ELSE 2 END,
       queue_at = CASE WHEN NOT p_open[o.w] THEN NULL WHEN t.worker_id IS NULL THEN t.available_since
         ELSE t.expires_at END
     FROM unnest(p_toggled) AS o (w)
-    WHERE t.instance_key = v_keys[o.w] AND t.slot < 2147483647 AND t.open <> p_open[o.w];
+    WHERE t.id = ANY (p_ids) AND t.id = p_ids[o.w] AND v_keys[o.w] <> 0
+      AND t.slot < 2147483647 AND t.task_id IS NOT NULL AND t.open <> p_open[o.w];
   END IF;
   IF cardinality(p_signalled) > 0 THEN
-    UPDATE {s}.task t SET queue_at = 0 FROM unnest(p_signalled) AS o (w)
-    WHERE t.instance_key = v_keys[o.w] AND t.slot = 2147483647;
-    INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
+    INSERT INTO {s}.work AS t (key, slot, id, task_id, open, ready_class, available_since,
       priority, attempt, timer, deliveries, queue_class, queue_at)
     SELECT v_keys[o.w], 2147483647, p_ids[o.w], '', false, 1, 0, 0, 0, false, 0, 1, 0
-    FROM unnest(p_signalled) AS o (w)
-    WHERE v_keys[o.w] <> 0 AND NOT EXISTS (SELECT 1 FROM {s}.task t
-      WHERE t.instance_key = v_keys[o.w] AND t.slot = 2147483647);
+    FROM unnest(p_signalled) AS o (w) WHERE v_keys[o.w] <> 0
+    ON CONFLICT (id, slot, tie) DO UPDATE SET queue_at = 0;
   END IF;
   IF cardinality(p_unsignalled) > 0 THEN
-    DELETE FROM {s}.task t USING unnest(p_unsignalled) AS o (w)
-    WHERE t.instance_key = v_keys[o.w] AND t.slot = 2147483647;
+    DELETE FROM {s}.work t USING unnest(p_unsignalled) AS o (w)
+    WHERE t.id = ANY (p_ids) AND t.id = p_ids[o.w] AND v_keys[o.w] <> 0 AND t.slot = 2147483647;
   END IF;
 
   -- Events.
@@ -258,8 +333,6 @@ BEGIN
     v_next_ids := array_fill(NULL::text, ARRAY[v_count]);
     v_next_tasks := v_next_ids;
     v_next_tokens := array_fill(NULL::bigint, ARRAY[v_count]);
-    v_next_keys := v_next_tokens;
-    v_next_slots := array_fill(NULL::integer, ARRAY[v_count]);
     v_done := array_fill(false, ARRAY[v_count]);
     FOR v_rows IN 1..cardinality(v_own) LOOP
       v_done[v_own[v_rows]] := true;
@@ -273,12 +346,12 @@ BEGIN
         CONTINUE;
       END IF;
       IF n_own[v_rows] <> '' AND p_open[n_w[v_rows]] THEN
-        UPDATE {s}.task t SET worker_id = n_workers[v_rows], token = nextval('{s}.counter'),
+        UPDATE {s}.work t SET worker_id = n_workers[v_rows], token = nextval('{s}.counter'),
           claimed_at = v_now, expires_at = CASE WHEN n_ttls[v_rows] >= 0 THEN least(v_now + n_ttls[v_rows], 253402300799999) END,
           queue_class = CASE WHEN n_ttls[v_rows] >= 0 THEN 2 END,
           queue_at = CASE WHEN n_ttls[v_rows] >= 0 THEN least(v_now + n_ttls[v_rows], 253402300799999) END,
           deliveries = t.deliveries + 1
-        WHERE t.instance_key = v_keys[n_w[v_rows]] AND t.slot = n_slots[v_rows] AND t.task_id = n_own[v_rows]
+        WHERE t.id = p_ids[n_w[v_rows]] AND t.slot = n_slots[v_rows] AND t.task_id = n_own[v_rows]
           AND t.available_since <= v_now AND (t.worker_id IS NULL OR t.expires_at <= v_now)
         RETURNING t.token, t.deliveries INTO v_taken;
         IF FOUND THEN
@@ -301,14 +374,14 @@ BEGIN
       v_rows := array_position(n_groups, v_group);
       v_expected := 0;
       FOR v_taken IN SELECT * FROM {s}.take(n_workers[v_rows], n_marks[v_rows], n_ttls[v_rows],
-        cardinality(v_asking), n_filters[v_rows], p_aging, v_now)
+        cardinality(v_asking), n_filters[v_rows], p_aging, v_now, false)
       LOOP
         v_expected := v_expected + 1;
         v_next_ids[v_asking[v_expected]] := v_taken.instance_id;
         v_next_tasks[v_asking[v_expected]] := v_taken.task_id;
         v_next_tokens[v_asking[v_expected]] := v_taken.token;
-        v_next_keys[v_asking[v_expected]] := v_taken.instance_key;
-        v_next_slots[v_asking[v_expected]] := v_taken.slot;
+        v_takers := v_takers || v_asking[v_expected];
+        v_texts := v_texts || v_taken.taken;
       END LOOP;
     END LOOP;
   END IF;
@@ -359,17 +432,10 @@ BEGIN
   IF cardinality(n_w) > 0 THEN due := {s}.due_instances(v_now); END IF;
   IF cardinality(p_routes) > 0 THEN PERFORM {s}.wake(p_routes, v_now); END IF;
   RETURN NEXT;
-  IF v_asking IS NOT NULL THEN
-    RETURN QUERY
-      SELECT NULL::bigint, NULL::integer[], NULL::integer[], NULL::bigint[], NULL::integer[], NULL::text[],
-        f.n::integer, t.instance_id, t.task_id,
-        CASE WHEN t.slot = 0 THEN json_build_array(${ENTRY})::text ELSE {s}.entries(i.key) END,
-        encode(r.output, 'hex'), ${INSTANCE}
-      FROM unnest(v_next_keys, v_next_slots, v_next_tasks) WITH ORDINALITY AS f (key, slot, task, n)
-      JOIN {s}.task t ON t.instance_key = f.key AND t.slot = f.slot AND t.task_id = f.task
-      JOIN {s}.instance i ON i.id = t.instance_id AND i.key = t.instance_key
-      LEFT JOIN {s}.result r ON r.instance_key = t.instance_key AND r.task_id = t.input_task_id
-      WHERE f.key IS NOT NULL;
+  -- In this order: tasks of a fork that follow each other come with their instance once.
+  IF v_takers IS NOT NULL THEN
+    RETURN QUERY SELECT NULL::bigint, NULL::integer[], NULL::integer[], NULL::bigint[], NULL::integer[],
+      NULL::text[], f.n, f.taken FROM unnest(v_takers, v_texts) AS f (n, taken);
   END IF;
 END $$;
 
@@ -401,11 +467,13 @@ LANGUAGE plpgsql ${SETTINGS} AS $$
 DECLARE
   v_key bigint;
 BEGIN
-  SELECT i.key INTO v_key FROM {s}.instance i WHERE i.id = p_id AND i.queued_events > 0 FOR UPDATE;
+  SELECT i.key INTO v_key FROM {s}.work i
+  WHERE i.id = p_id AND i.slot = 0 AND i.queued_events > 0 FOR UPDATE;
   IF NOT FOUND THEN RETURN; END IF;
   payload := {s}.pop_event(v_key, p_signal);
   IF payload IS NULL THEN RETURN; END IF;
-  UPDATE {s}.instance i SET version = i.version + 1, queued_events = i.queued_events - 1 WHERE i.id = p_id;
+  UPDATE {s}.work i SET version = i.version + 1, queued_events = i.queued_events - 1
+  WHERE i.id = p_id AND i.slot = 0;
 END $$;
 
 -- Deletes instances by their ids; those that were there.
@@ -413,16 +481,17 @@ CREATE FUNCTION {s}.delete_instances(p_ids text[], p_ended_before bigint, OUT de
 LANGUAGE plpgsql ${SETTINGS} AS $$
 DECLARE
   v_keys bigint[];
+  v_ids text[];
   v_statuses text[];
 BEGIN
   WITH gone AS (
-    DELETE FROM {s}.instance i USING (SELECT x.id FROM unnest(p_ids) AS x (id) ORDER BY x.id) AS d
-    WHERE i.id = d.id AND (p_ended_before IS NULL OR i.ended_at < p_ended_before)
-    RETURNING i.key, i.status)
-  SELECT array_agg(g.key), array_agg(g.status) INTO v_keys, v_statuses FROM gone g;
+    DELETE FROM {s}.work i USING (SELECT x.id FROM unnest(p_ids) AS x (id) ORDER BY x.id) AS d
+    WHERE i.id = ANY (p_ids) AND i.id = d.id AND i.slot = 0 AND (p_ended_before IS NULL OR i.ended_at < p_ended_before)
+    RETURNING i.key, i.id, i.status)
+  SELECT array_agg(g.key), array_agg(g.id), array_agg(g.status) INTO v_keys, v_ids, v_statuses FROM gone g;
   deleted := coalesce(cardinality(v_keys), 0);
   IF deleted = 0 THEN RETURN; END IF;
-  DELETE FROM {s}.task t USING unnest(v_keys) AS d (key) WHERE t.instance_key = d.key;
+  DELETE FROM {s}.work t WHERE t.id = ANY (v_ids);
   DELETE FROM {s}.result r USING unnest(v_keys) AS d (key) WHERE r.instance_key = d.key;
   DELETE FROM {s}.event e USING unnest(v_keys) AS d (key) WHERE e.instance_key = d.key;
   ${COUNT} (SELECT s.status, -1 AS difference FROM unnest(v_statuses) AS s (status)) AS d ${COUNTED};

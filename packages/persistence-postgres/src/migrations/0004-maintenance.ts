@@ -8,7 +8,7 @@ const SAMPLED = 1000
 /** Never edited once released: a change is a migration of its own. `{s}` is the schema. */
 export const maintenance: string = `
 -- Claims that are not in the queue: for ever, or of an instance that is paused.
-CREATE INDEX task_held ON {s}.task (instance_key) WHERE worker_id IS NOT NULL AND queue_class IS NULL;
+CREATE INDEX work_held ON {s}.work (key) WHERE worker_id IS NOT NULL AND queue_class IS NULL;
 
 -- How many tasks may run now, how many are claimed, and since when the oldest waits. What it costs
 -- is bounded: it goes from class to class of the queue and counts a few thousand entries; of more
@@ -28,14 +28,14 @@ DECLARE
   v_blocks bigint;
 BEGIN
   LOOP
-    SELECT t.queue_class, t.queue_at INTO v_class, v_at FROM {s}.task t
+    SELECT t.queue_class, t.queue_at INTO v_class, v_at FROM {s}.work t
     WHERE t.queue_class > v_class ORDER BY t.queue_class, t.queue_at LIMIT 1;
     EXIT WHEN NOT FOUND;
     CONTINUE WHEN v_at > v_now;
     v_oldest := least(v_oldest, v_at);
     CONTINUE WHEN v_left = 0;
     SELECT count(*) INTO v_rows FROM (
-      SELECT 1 FROM {s}.task t WHERE t.queue_class = v_class AND t.queue_at <= v_now LIMIT v_left) AS x;
+      SELECT 1 FROM {s}.work t WHERE t.queue_class = v_class AND t.queue_at <= v_now LIMIT v_left) AS x;
     v_left := v_left - v_rows;
   END LOOP;
   -- Those whose claim has expired may run, and are moved when somebody looks for work.
@@ -43,19 +43,19 @@ BEGIN
     count(*) FILTER (WHERE x.expires_at <= v_now AND x.available_since <= v_now),
     min(x.available_since) FILTER (WHERE x.expires_at <= v_now AND x.available_since <= v_now)
   INTO v_rows, claimed, v_over, v_over_since FROM (
-    SELECT t.expires_at, t.available_since FROM {s}.task t WHERE t.queue_class = 2 LIMIT ${COUNTED}) AS x;
+    SELECT t.expires_at, t.available_since FROM {s}.work t WHERE t.queue_class = 2 LIMIT ${COUNTED}) AS x;
   SELECT count(*), count(*) FILTER (WHERE x.expires_at IS NULL OR x.expires_at > v_now)
   INTO v_held, v_at FROM (
-    SELECT t.expires_at FROM {s}.task t WHERE t.worker_id IS NOT NULL AND t.queue_class IS NULL LIMIT ${COUNTED}) AS x;
+    SELECT t.expires_at FROM {s}.work t WHERE t.worker_id IS NOT NULL AND t.queue_class IS NULL LIMIT ${COUNTED}) AS x;
   oldest_age := v_now - least(v_oldest, v_over_since);
   available := ${COUNTED} - v_left + v_over;
   claimed := claimed + v_at;
   IF v_left > 0 AND greatest(v_rows, v_held) < ${COUNTED} THEN RETURN; END IF;
-  v_blocks := greatest(pg_relation_size('{s}.task') / current_setting('block_size')::bigint, ${SAMPLED});
+  v_blocks := greatest(pg_relation_size('{s}.work') / current_setting('block_size')::bigint, ${SAMPLED});
   SELECT count(*) FILTER (WHERE CASE WHEN t.queue_class = 2 THEN t.expires_at <= v_now AND t.available_since <= v_now
       ELSE t.queue_class > 2 AND t.queue_at <= v_now END) * v_blocks / ${SAMPLED},
     count(*) FILTER (WHERE t.worker_id IS NOT NULL AND (t.expires_at IS NULL OR t.expires_at > v_now)) * v_blocks / ${SAMPLED}
   INTO available, claimed
-  FROM {s}.task t TABLESAMPLE SYSTEM (100.0 * ${SAMPLED} / v_blocks);
+  FROM {s}.work t TABLESAMPLE SYSTEM (100.0 * ${SAMPLED} / v_blocks);
 END $$;
 `

@@ -10,19 +10,15 @@ CREATE FUNCTION {s}.create_one(p_id text, p_generation uuid, p_at bigint, p_inpu
 RETURNS bigint LANGUAGE plpgsql ${SETTINGS} AS $$
 DECLARE
   v_now bigint := {s}.now_ms();
-  v_key bigint;
 BEGIN
   IF abs(p_at - v_now) > p_tolerance THEN RETURN -v_now; END IF;
-  PERFORM 1 FROM {s}.instance i WHERE i.id = p_id;
+  PERFORM 1 FROM {s}.work i WHERE i.id = p_id AND i.slot = 0;
   IF FOUND THEN RETURN -v_now; END IF;
-  v_key := nextval('{s}.counter');
-  INSERT INTO {s}.instance (key, generation, created_at, updated_at, version, revision, queued_events,
-    has_events, id, definition_hash, status, initial_input, head)
-  VALUES (v_key, p_generation, p_at, p_at, 1, 1, 0, false, p_id, p_definition, 'in-progress',
-    decode(nullif(p_input, '-'), 'hex'), p_head);
-  INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
-    priority, attempt, timer, deliveries, queue_class, queue_at)
-  VALUES (v_key, 0, p_id, p_task, true, p_class, p_at, p_priority, 1, false, 0, p_class, p_at);
+  INSERT INTO {s}.work (key, generation, created_at, updated_at, version, revision, queued_events, has_events,
+    id, definition_hash, status, initial_input, head, task_id, open, ready_class, available_since, priority,
+    attempt, timer, deliveries, queue_class, queue_at)
+  VALUES (nextval('{s}.counter'), p_generation, p_at, p_at, 1, 1, 0, false, p_id, p_definition, 'in-progress',
+    decode(nullif(p_input, '-'), 'hex'), p_head, p_task, true, p_class, p_at, p_priority, 1, false, 0, p_class, p_at);
   UPDATE {s}.instance_count c SET instances = c.instances + 1
   WHERE c.shard = (pg_backend_pid() & 31)::smallint AND c.status = 'in-progress';
   IF NOT FOUND THEN
@@ -36,7 +32,8 @@ BEGIN
 END $$;
 
 -- Makes new instances that wait for the same task of the same definition, as those that are made
--- together nearly always do, and no more: what create_instances can do too, at a higher price. p_new: an array in JSON; of what is left out of it the parameters say what it is for all.
+-- together nearly always do, and no more: what create_instances can do too, at a higher price. p_new: an
+-- array in JSON; of what is left out of it the parameters say what it is for all.
 -- The ids of those that were not made, in JSON.
 CREATE FUNCTION {s}.create_plain(p_new text, p_count integer, p_at bigint, p_head text, p_tolerance bigint,
   p_definition text, p_task text, p_class bigint, p_priority smallint, p_due_task text,
@@ -48,19 +45,16 @@ DECLARE
 BEGIN
   now_ms := {s}.now_ms();
   WITH made AS (
-    INSERT INTO {s}.instance AS i (key, generation, created_at, updated_at, version, revision, queued_events,
-      has_events, id, definition_hash, status, initial_input, head)
+    INSERT INTO {s}.work AS i (key, generation, created_at, updated_at, version, revision, queued_events,
+      has_events, id, definition_hash, status, initial_input, head, task_id, open, ready_class, available_since,
+      priority, attempt, timer, deliveries, queue_class, queue_at)
     SELECT nextval('{s}.counter'), w.generation, coalesce(w.at, p_at), coalesce(w.at, p_at), 1, 1, 0, false,
-      w.id, p_definition, 'in-progress', w.input, coalesce(w.head, p_head)
+      w.id, p_definition, 'in-progress', w.input, coalesce(w.head, p_head), p_task, true, p_class,
+      coalesce(w.at, p_at), p_priority, 1, false, 0, p_class, coalesce(w.at, p_at)
     FROM json_to_recordset(p_new::json) AS w (id text, generation uuid, at bigint, input bytea, head text)
     WHERE abs(coalesce(w.at, p_at) - now_ms) <= p_tolerance
-      AND NOT EXISTS (SELECT 1 FROM {s}.instance o WHERE o.id = w.id)
-    RETURNING i.key, i.id, i.created_at),
-  queued AS (
-    INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
-      priority, attempt, timer, deliveries, queue_class, queue_at)
-    SELECT m.key, 0, m.id, p_task, true, p_class, m.created_at, p_priority, 1, false, 0, p_class, m.created_at
-    FROM made m),
+      AND NOT EXISTS (SELECT 1 FROM {s}.work o WHERE o.id = w.id AND o.slot = 0)
+    RETURNING 1),
   counted AS (
     INSERT INTO {s}.instance_count AS c (shard, status, instances)
     SELECT pg_backend_pid() & 31, 'in-progress', x.n FROM (SELECT count(*) AS n FROM made) AS x WHERE x.n > 0
@@ -68,20 +62,24 @@ BEGIN
   SELECT count(*) INTO v_made FROM made;
   IF v_made < p_count THEN
     SELECT json_agg(w.id)::text INTO failed FROM json_to_recordset(p_new::json) AS w (id text, generation uuid)
-    WHERE NOT EXISTS (SELECT 1 FROM {s}.instance i WHERE i.id = w.id AND i.generation = w.generation);
+    WHERE NOT EXISTS (SELECT 1 FROM {s}.work i
+      WHERE i.id = w.id AND i.slot = 0 AND i.generation = w.generation);
   END IF;
   IF EXISTS (SELECT 1 FROM {s}.waiter x WHERE x.armed) THEN
     PERFORM {s}.wake(ARRAY[p_class >> 27], now_ms, CASE WHEN v_made = p_count THEN p_due_task ELSE '' END);
   END IF;
 END $$;
 
--- Makes new instances, with their tasks (t_), results (r_); w: which of the instances, from 1. Of
--- some parameters one element stands for all, where all are alike. The numbers of those that were
--- not made. p_due_task: one of the tasks as JSON, if all may run now, else empty. One that somebody else makes at the same moment fails all, to be done again: finding it
+-- Makes new instances, each with the task that is next (m_), those of forks (t_), results (r_); w:
+-- which of the instances, from 1. Of some parameters one element stands for all, where all are alike.
+-- The numbers of those that were not made. p_due_task: one of the tasks as JSON, if all may run now,
+-- else empty. One that somebody else makes at the same moment fails all, to be done again: finding it
 -- out row by row (ON CONFLICT) would cost every row a lock and a record in the log.
 CREATE FUNCTION {s}.create_instances(
   p_ids text[], p_generations uuid[], p_at bigint[], p_tolerances bigint[], p_definitions text[],
   p_statuses text[], p_ended bigint[], p_signals text[], p_heads text, p_inputs bytea[], p_finals bytea[],
+  m_tasks text[], m_open boolean[], m_classes bigint[], m_sinces bigint[], m_priorities integer[],
+  m_attempts bigint[], m_failers text[], m_inputs text[], m_timers boolean[],
   t_w integer[], t_slots integer[], t_tasks text[], t_open boolean[], t_classes bigint[], t_sinces bigint[],
   t_priorities integer[], t_attempts bigint[], t_failers text[], t_inputs text[], t_timers boolean[],
   r_w integer[], r_tasks text[], r_places bigint[], r_outputs bytea[], p_routes bigint[], p_due_task text,
@@ -95,21 +93,29 @@ DECLARE
 BEGIN
   now_ms := {s}.now_ms();
   v_keys := ARRAY(SELECT nextval('{s}.counter') FROM generate_series(1, v_count));
-  INSERT INTO {s}.instance (key, generation, created_at, updated_at, ended_at, version, revision,
-    queued_events, has_events, id, definition_hash, status, initial_input, final_output, signals, head)
-  SELECT w.key, w.generation, coalesce(w.at, p_at[1]), coalesce(w.at, p_at[1]), nullif(w.ended, 0), 1, 1,
-    0, false, w.id, coalesce(w.definition, p_definitions[1]), coalesce(w.status, p_statuses[1]), w.input,
-    w.final, nullif(w.signals, ''), w.head
+  INSERT INTO {s}.work (key, generation, created_at, updated_at, ended_at, version, revision,
+    queued_events, has_events, id, definition_hash, status, initial_input, final_output, signals, head,
+    task_id, open, ready_class, available_since, priority, attempt, last_failed_worker, input_task_id, timer,
+    deliveries, queue_class, queue_at)
+  SELECT o.key, o.generation, coalesce(o.at, p_at[1]), coalesce(o.at, p_at[1]), nullif(o.ended, 0), 1, 1,
+    0, false, o.id, coalesce(o.definition, p_definitions[1]), coalesce(o.status, p_statuses[1]), o.input,
+    o.final, nullif(o.signals, ''), o.head,
+    o.task, CASE WHEN o.task IS NOT NULL THEN coalesce(o.open, false) END, o.class, o.since, CASE WHEN o.task IS NOT NULL THEN coalesce(o.priority, 3) END,
+    CASE WHEN o.task IS NOT NULL THEN coalesce(o.attempt, 1) END, o.failer, o.input_task,
+    CASE WHEN o.task IS NOT NULL THEN coalesce(o.timer, false) END, CASE WHEN o.task IS NOT NULL THEN 0 END, ${READY}
   FROM unnest(v_keys, p_ids, p_generations, p_at, p_tolerances, p_definitions, p_statuses, p_ended,
-    p_signals, string_to_array(p_heads, chr(1)), p_inputs, p_finals)
-    AS w (key, id, generation, at, tolerance, definition, status, ended, signals, head, input, final)
-  WHERE abs(coalesce(w.at, p_at[1]) - now_ms) <= coalesce(w.tolerance, p_tolerances[1])
-    AND NOT EXISTS (SELECT 1 FROM {s}.instance i WHERE i.id = w.id);
+    p_signals, string_to_array(p_heads, chr(1)), p_inputs, p_finals, m_tasks, m_open, m_classes, m_sinces,
+    m_priorities, m_attempts, m_failers, m_inputs, m_timers)
+    AS o (key, id, generation, at, tolerance, definition, status, ended, signals, head, input, final, task,
+    open, class, since, priority, attempt, failer, input_task, timer)
+  WHERE abs(coalesce(o.at, p_at[1]) - now_ms) <= coalesce(o.tolerance, p_tolerances[1])
+    AND NOT EXISTS (SELECT 1 FROM {s}.work i WHERE i.id = o.id AND i.slot = 0);
   GET DIAGNOSTICS v_made = ROW_COUNT;
   IF v_made <> v_count THEN
     -- Of those that were not made nothing else is written either: their keys become null.
     v_keys := ARRAY(SELECT i.key FROM unnest(v_keys, p_ids) WITH ORDINALITY AS x (key, id, n)
-      LEFT JOIN {s}.instance i ON i.id = x.id AND i.key = x.key ORDER BY x.n);
+      LEFT JOIN LATERAL (SELECT i.key FROM {s}.work i
+        WHERE i.id = x.id AND i.slot = 0 AND i.key = x.key LIMIT 1) AS i ON true ORDER BY x.n);
     failed := ARRAY(SELECT x.n::integer FROM unnest(v_keys) WITH ORDINALITY AS x (key, n) WHERE x.key IS NULL);
     IF v_made = 0 THEN RETURN; END IF;
   END IF;
@@ -120,18 +126,16 @@ BEGIN
       FROM unnest(v_keys, p_statuses) AS w (key, status) WHERE w.key IS NOT NULL) AS d ${COUNTED};
   END IF;
   IF cardinality(t_w) > 0 THEN
-    INSERT INTO {s}.task (instance_key, slot, instance_id, task_id, open, ready_class, available_since,
-      priority, attempt, last_failed_worker, input_task_id, timer, deliveries, tie, queue_class, queue_at)
-    SELECT v_keys[o.w], coalesce(o.slot, 0), p_ids[o.w], o.task, o.open, o.class, o.since,
-      coalesce(o.priority, 3), coalesce(o.attempt, 1), o.failer, o.input, coalesce(o.timer, false), 0,
-      CASE WHEN o.slot > 0 THEN o.task ELSE '' END, ${READY}
-    FROM (SELECT x.w, x.slot, coalesce(x.task, t_tasks[1]) AS task, coalesce(x.open, t_open[1]) AS open,
-        coalesce(x.class, t_classes[1]) AS class, coalesce(x.since, t_sinces[1]) AS since, x.priority,
-        x.attempt, x.failer, x.input, x.timer
-      FROM unnest(t_w, t_slots, t_tasks, t_open, t_classes, t_sinces, t_priorities, t_attempts, t_failers,
-        t_inputs, t_timers)
-        AS x (w, slot, task, open, class, since, priority, attempt, failer, input, timer)) AS o
+    INSERT INTO {s}.work (key, slot, id, tie, task_id, open, ready_class, available_since,
+      priority, attempt, last_failed_worker, input_task_id, timer, deliveries, queue_class, queue_at)
+    SELECT v_keys[o.w], o.slot, p_ids[o.w], o.task, o.task, coalesce(o.open, false), o.class, o.since,
+      coalesce(o.priority, 3), coalesce(o.attempt, 1), o.failer, o.input, coalesce(o.timer, false), 0, ${READY}
+    FROM unnest(t_w, t_slots, t_tasks, t_open, t_classes, t_sinces, t_priorities, t_attempts, t_failers,
+      t_inputs, t_timers)
+      AS o (w, slot, task, open, class, since, priority, attempt, failer, input, timer)
     WHERE v_keys[o.w] IS NOT NULL;
+  END IF;
+  IF cardinality(p_routes) > 0 THEN
     PERFORM {s}.wake(p_routes, now_ms, CASE WHEN v_made = v_count THEN p_due_task ELSE '' END);
   END IF;
   IF cardinality(r_w) > 0 THEN

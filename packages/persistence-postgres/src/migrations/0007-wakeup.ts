@@ -57,12 +57,12 @@ BEGIN
   IF ${isDue('now_ms')} THEN due := {s}.due_instances(now_ms); END IF;
   SELECT i.id, p.task_id, i.definition_hash INTO instance_id, task_id, definition_hash
   FROM {s}.peek(0, 1, p_filter, p_aging, now_ms) AS p
-  JOIN {s}.task t ON t.instance_key = p.instance_key AND t.slot = p.slot AND t.task_id = p.task_id
-  JOIN {s}.instance i ON i.id = t.instance_id AND i.key = t.instance_key;
+  CROSS JOIN LATERAL (SELECT i.id, i.definition_hash FROM {s}.work i
+    WHERE i.id = p.instance_id AND i.slot = 0 LIMIT 1) AS i;
   IF instance_id IS NULL THEN
     SELECT least(c.next_at,
-      (SELECT min(t.queue_at) FROM {s}.task t WHERE t.queue_class = 0),
-      (SELECT min(t.queue_at) FROM {s}.task t WHERE t.queue_class = 1))
+      (SELECT min(t.queue_at) FROM {s}.work t WHERE t.queue_class = 0),
+      (SELECT min(t.queue_at) FROM {s}.work t WHERE t.queue_class = 1))
     INTO next_at FROM {s}.due_classes(0, p_filter, now_ms) AS c;
   END IF;
   RETURN NEXT;

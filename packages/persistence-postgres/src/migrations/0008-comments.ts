@@ -73,3 +73,18 @@ export const comments: string = Object.entries(COMMENTS)
     ),
   )
   .join('\n')
+  // The table has what its views have.
+  .concat(`
+DO $$
+DECLARE
+  v_column record;
+BEGIN
+  FOR v_column IN
+    SELECT a.attname AS name, col_description(v.attrelid, v.attnum) AS text FROM pg_attribute a
+    JOIN pg_attribute v ON v.attname = a.attname
+      AND v.attrelid IN ('{s}.instance'::regclass, '{s}.task'::regclass)
+    WHERE a.attrelid = '{s}.work'::regclass AND a.attnum > 0
+  LOOP
+    EXECUTE format('COMMENT ON COLUMN {s}.work.%I IS %L', v_column.name, v_column.text);
+  END LOOP;
+END $$;`)
