@@ -59,11 +59,14 @@ export class Candidates {
     if (routes?.length === 0) return []
     const query: ReadyQuery = { routes, workerId, own: false }
     const docs = new Map<string, InstanceDoc>()
-    const searches = [
-      this.#ready.best(query, limit, (bound) =>
-        this.#search(this.#ready.filter(query, bound), limit),
-      ),
-    ]
+    const search = (wanted: ReadyQuery) =>
+      this.#ready.best(
+        wanted,
+        limit,
+        (filter) => this.#search(filter, limit),
+        ({ q }) => q?.k ?? 0,
+      )
+    const searches = [search(query)]
     if (routes !== null && filter.tags !== undefined) {
       // Instances whose best task is of another route than some of the rest.
       const mixed = {
@@ -73,10 +76,7 @@ export class Candidates {
       }
       searches.push(this.#search(mixed, limit))
     }
-    const searchOwn = () => {
-      const own = { ...query, own: true }
-      return this.#search(this.#ready.filter(own, Number.MAX_SAFE_INTEGER), limit)
-    }
+    const searchOwn = () => search({ ...query, own: true })
     if (this.#failing.has(workerId)) searches.push(searchOwn())
     for (const found of await Promise.all(searches)) {
       for (const doc of found) docs.set(doc._id, doc)

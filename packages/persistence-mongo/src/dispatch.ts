@@ -7,6 +7,7 @@ import {
   type FoundTask,
   type WorkRequest,
 } from '@sayiir/persistence-core/adapter'
+import type { Filter } from 'mongodb'
 import { Candidates, CLAIMED } from './candidates.ts'
 import { type Claim, Claims, inputOf } from './claims.ts'
 import type { Database } from './database.ts'
@@ -185,15 +186,14 @@ export class Dispatch {
   ): Promise<ClaimedEntry | null> {
     const { workerId, ttlMs } = request
     const query: ReadyQuery = { routes, workerId, own: false }
-    const isSlot = { $eq: ['$$v.t', '$q.t'] }
-    const found = await this.#ready.best(query, 1, async (bound) => {
+    const claim = async (filter: Filter<InstanceDoc>): Promise<readonly InstanceDoc[]> => {
       try {
         const doc = await this.#db.raw(() =>
-          this.#db.instances.findOneAndUpdate(
-            this.#ready.filter(query, bound),
-            claimStages(isSlot, workerId, ttlMs, batch),
-            { sort: { 'q.k': 1 }, returnDocument: 'after', projection: CLAIMED },
-          ),
+          this.#db.instances.findOneAndUpdate(filter, claimStages('$q.t', workerId, ttlMs, batch), {
+            sort: { 'q.k': 1 },
+            returnDocument: 'after',
+            projection: CLAIMED,
+          }),
         )
         return doc === null ? [] : [doc as InstanceDoc]
       } catch (error) {
@@ -201,11 +201,12 @@ export class Dispatch {
         this.#needsKey = true
         return []
       }
-    })
-    const [doc] = found
+    }
+    const claimedIn = ({ e }: InstanceDoc) => e.find(({ b }) => b === batch)
+    const [doc] = await this.#ready.best(query, 1, claim, (one) => claimedIn(one)?.o ?? 0)
     if (doc === undefined) return null
     const u = await settleClaim(this.#db, doc)
-    const entry = doc.e.find(({ b }) => b === batch)
+    const entry = claimedIn(doc)
     return entry === undefined ? null : this.#claims.toClaimed({ ...doc, u }, entry)
   }
 }

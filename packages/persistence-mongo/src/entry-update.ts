@@ -68,13 +68,18 @@ export function updateEntries(
 
 /** The entries after the write, where none stays as it is: then they are all known here. */
 function knownEntries(
-  { after, entries }: InstanceWrite,
+  { instanceId, after, entries }: InstanceWrite,
   agingIntervalMs: number,
 ): readonly EntryDoc[] | null {
   if (entries.added.length !== after.entries.length) return null
   const { definitionHash } = after.head
   return entries.added.map((entry) =>
-    toEntryDoc({ ...entry, claim: null, deliveries: 0 }, definitionHash, agingIntervalMs),
+    toEntryDoc(
+      instanceId,
+      { ...entry, claim: null, deliveries: 0 },
+      definitionHash,
+      agingIntervalMs,
+    ),
   )
 }
 
@@ -116,12 +121,12 @@ function replaceEntries(
 
 /** Entries of which some stay, with the claims that they have there. */
 function changedEntries(
-  { before, after, entries }: InstanceWrite,
+  { instanceId, before, after, entries }: InstanceWrite,
   agingIntervalMs: number,
 ): Document {
   const { definitionHash } = after.head
   const toDoc = (entry: (typeof after.entries)[number]) =>
-    toEntryDoc(entry, definitionHash, agingIntervalMs)
+    toEntryDoc(instanceId, entry, definitionHash, agingIntervalMs)
   const added = entries.added.map((entry) => toDoc({ ...entry, claim: null, deliveries: 0 }))
   const gone = [...entries.removed, ...added.map(({ t }) => t)]
   // Another definition is another route for all of them.

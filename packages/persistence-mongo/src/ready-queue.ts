@@ -1,13 +1,26 @@
 import type { Filter } from 'mongodb'
 import type { Database } from './database.ts'
-import type { InstanceDoc } from './records.ts'
+import { type InstanceDoc, MAX_TIE_BREAK } from './records.ts'
 
 /** Priorities: 1 to 5. */
 const PRIORITIES = [1, 2, 3, 4, 5] as const
 /** Candidates that a window is to hold, at least. */
 const WINDOW = 128
+/** Candidates of a window that a search takes in besides those that are wanted, at least: more where others take them. */
+const MIN_SLICE = 4
 /** Steps to find out how wide a window must be, at most. */
 const MAX_STEPS = 40
+
+/** A bound below which there are only so many. */
+interface Window {
+  readonly bound: number
+  /** The ranks of what is due below it, ascending, as they were when they were measured. */
+  readonly ranks: readonly number[]
+  /** Those before it are known to be gone. */
+  at: number
+  /** How many a search takes in besides those that are wanted. */
+  slice: number
+}
 
 /** Who looks for work. */
 export interface ReadyQuery {
@@ -28,7 +41,7 @@ export class ReadyQueue {
   readonly #db: Database
   readonly #agingIntervalMs: number
   readonly #isOrdered: boolean
-  readonly #windows = new Map<string, { bound: number; left: number }>()
+  readonly #windows = new Map<string, Window>()
 
   /** @param isOrdered Whether the server reads a sort off an index. */
   constructor(db: Database, agingIntervalMs: number, isOrdered: boolean) {
@@ -37,19 +50,23 @@ export class ReadyQueue {
     this.#isOrdered = isOrdered
   }
 
-  /** Selects instances whose best free task is due and of a rank up to a bound. */
-  filter(query: ReadyQuery, bound: number): Filter<InstanceDoc> {
-    return { $or: PRIORITIES.map((priority) => this.#range(query, priority, bound)) }
+  /** Selects instances whose best free task is due and of a rank up to a bound, without passing over what is not due. */
+  #ranges(query: ReadyQuery, bound: number): Filter<InstanceDoc> {
+    const now = Math.floor(this.#db.clock.now())
+    const ranges = PRIORITIES.map((priority) => {
+      const due = now + priority * this.#agingIntervalMs + MAX_TIE_BREAK
+      return this.#range(query, priority, Math.min(bound, due))
+    })
+    return { $or: ranges }
   }
 
   #range({ routes, workerId, own }: ReadyQuery, priority: number, bound: number) {
-    const due = this.#db.clock.now() + priority * this.#agingIntervalMs
     return {
       ...(routes === null
         ? undefined
         : { 'q.r': routes.length === 1 ? routes[0] : { $in: routes } }),
       'q.p': priority,
-      'q.k': { $gt: 0, $lte: Math.min(bound, due) },
+      'q.k': { $gt: 0, $lte: bound },
       ...(workerId === null ? undefined : { 'q.f': own ? workerId : { $ne: workerId } }),
     } as Filter<InstanceDoc>
   }
@@ -65,7 +82,7 @@ export class ReadyQueue {
             {
               ...(routes === null ? undefined : { 'q.r': { $in: [...routes] } }),
               'q.p': priority,
-              'q.k': { $gt: since + waited },
+              'q.k': { $gt: Math.floor(since) + waited + MAX_TIE_BREAK },
             },
             { projection: { _id: 0, 'q.k': 1 } },
           )
@@ -73,65 +90,92 @@ export class ReadyQueue {
           .limit(1)
           .toArray(),
       )
-      return doc?.q == null ? Number.POSITIVE_INFINITY : doc.q.k - waited
+      return doc?.q == null ? Number.POSITIVE_INFINITY : Math.floor(doc.q.k) - waited
     })
     return Math.min(...(await Promise.all(times)))
   }
 
   /**
    * Runs a search for the best. A server that sorts what it has found, instead of reading an index
-   * in its order, gets a window: an upper bound of the rank below which there are only so many. What
-   * is best below the bound is best of all, so only a search that finds too few needs a new one.
+   * in its order, gets a bound of the rank below which there are only a few: a slice of a window
+   * that was measured. What is best below the bound is best of all, whatever has come since, so only
+   * a search that finds too few needs a greater one.
    *
-   * @param search Finds what is best up to a bound; how many there were.
+   * @param search Finds what is best of what a filter selects.
+   * @param rankOf The rank of something that was found.
    */
   async best<T>(
     query: ReadyQuery,
     wanted: number,
-    search: (bound: number) => Promise<readonly T[]>,
+    search: (filter: Filter<InstanceDoc>) => Promise<readonly T[]>,
+    rankOf: (found: T) => number,
   ): Promise<readonly T[]> {
-    if (this.#isOrdered || query.own) return search(Number.MAX_SAFE_INTEGER)
+    if (this.#isOrdered || query.own) return search(this.#ranges(query, Number.MAX_SAFE_INTEGER))
     const key = JSON.stringify(query.routes)
     const size = Math.max(WINDOW, 4 * wanted)
     let window = this.#windows.get(key)
-    const isFresh = window === undefined || window.left < wanted
-    if (window === undefined || isFresh) window = await this.#measure(key, query, size)
-    window.left -= wanted
-    const found = await search(window.bound)
-    if (found.length >= wanted || isFresh || window.bound === Number.MAX_SAFE_INTEGER) return found
-    window = await this.#measure(key, query, size)
-    return search(window.bound)
+    let isFresh = false
+    for (;;) {
+      if (window === undefined || (!isFresh && window.at + wanted > window.ranks.length)) {
+        window = await this.#measure(key, query, size)
+        isFresh = true
+      }
+      const { bound, ranks, at, slice } = window
+      const end = at + wanted + slice
+      const isWhole = end >= ranks.length
+      const upTo = isWhole ? bound : (ranks[end - 1] ?? bound)
+      const found = await search(this.#ranges(query, upTo))
+      const [first] = found
+      if (first !== undefined) {
+        const rank = rankOf(first)
+        const gone = ranks.findIndex((one) => one >= rank)
+        window.at = Math.max(window.at, gone < 0 ? ranks.length : gone)
+      }
+      if (found.length >= wanted) {
+        window.slice = Math.max(slice - 1, MIN_SLICE)
+        return found
+      }
+      if (isWhole && (isFresh || bound === Number.MAX_SAFE_INTEGER)) return found
+      // Others were faster.
+      window.at = Math.max(window.at, end)
+      window.slice = Math.min(slice * 2, size)
+      if (isWhole) window = undefined
+    }
   }
 
   /** Finds a bound below which there are about so many, or all there are. */
-  async #measure(key: string, query: ReadyQuery, size: number) {
-    const window = await this.#boundOf(query, size)
+  async #measure(key: string, query: ReadyQuery, size: number): Promise<Window> {
+    const { slice = MIN_SLICE } = this.#windows.get(key) ?? {}
+    const window = { ...(await this.#boundOf(query, size)), at: 0, slice }
     if (this.#windows.size >= 64) this.#windows.clear()
     this.#windows.set(key, window)
     return window
   }
 
-  async #boundOf(query: ReadyQuery, size: number): Promise<{ bound: number; left: number }> {
+  async #boundOf(query: ReadyQuery, size: number): Promise<Pick<Window, 'bound' | 'ranks'>> {
     let bound: number = Number.MAX_SAFE_INTEGER
+    let ranks: readonly number[] = []
     for (let steps = 0; steps < MAX_STEPS; steps += 1) {
       const docs = await this.#db.again(() =>
         this.#db.instances
-          .find(this.filter(query, bound), {
+          .find(this.#ranges(query, bound), {
             projection: { _id: 0, 'q.k': 1 },
             batchSize: size + 1,
           })
           .limit(size + 1)
           .toArray(),
       )
-      const ranks = docs.map(({ q }) => q?.k ?? 0)
-      if (ranks.length <= size) return { bound, left: ranks.length }
-      const isInOrder = ranks.every((rank, index) => rank >= (ranks[index - 1] ?? 0))
+      const stored = docs.map(({ q }) => q?.k ?? 0)
+      ranks = stored.toSorted((a, b) => a - b)
+      if (ranks.length <= size) break
+      const isInOrder = stored.every((rank, index) => rank >= (stored[index - 1] ?? 0))
       // As they were stored, as a rule; else some of all, and half of those are below their middle.
-      const sorted = ranks.toSorted((a, b) => a - b)
-      const next = sorted[isInOrder ? size : size >> 1] ?? bound
-      if (isInOrder || next >= bound) return { bound: next, left: size }
+      const next = ranks[isInOrder ? size : size >> 1] ?? bound
+      const isDone = isInOrder || next >= bound
       bound = next
+      ranks = ranks.filter((rank) => rank <= next)
+      if (isDone) break
     }
-    return { bound, left: size }
+    return { bound, ranks }
   }
 }

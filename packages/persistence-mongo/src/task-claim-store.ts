@@ -27,30 +27,28 @@ import type { Upkeep } from './upkeep.ts'
 const CARE_NOW = 1
 
 /**
- * Stages that claim the entry for which a condition about `$$v` holds. What the indexes hold of an
- * instance with other entries is left to {@link settleClaim}, and until then to whoever looks for
- * what needs care: a pipeline that derives it costs more than all the rest, and most have just one.
+ * Stages that claim the entry of a task. What the indexes hold of an instance with other entries is
+ * left to {@link settleClaim}, and until then to whoever looks for what needs care: a pipeline that
+ * derives it costs more than all the rest, and most have just one.
+ *
+ * @param taskId An expression.
  */
 export function claimStages(
-  condition: Document,
+  taskId: Document | string,
   workerId: string,
   ttlMs: number | null,
   batch: string,
 ): Document[] {
-  const claimed = { $filter: { input: '$e', as: 'v', cond: condition } }
-  const stays = { $not: [{ $in: ['$$v.t', { $map: { input: claimed, as: 'c', in: '$$c.t' } }] }] }
+  const isIts = { $eq: ['$$v.t', taskId] }
   const isAlone = { $eq: [{ $size: '$e' }, 1] }
   return [
     {
       $set: {
         tk: NEXT_TOKEN,
         y: NEXT_CHANGE,
-        cm: { $filter: { input: '$cm', as: 'v', cond: stays } },
-      },
-    },
-    {
-      $set: {
-        e: changeEntries(condition, claimFields(workerId, ttlMs, batch)),
+        cm: { $filter: { input: '$cm', as: 'v', cond: { $ne: ['$$v.t', taskId] } } },
+        // In a stage, `$tk` is still the one before.
+        e: changeEntries(isIts, { ...claimFields(workerId, ttlMs, batch), k: NEXT_TOKEN }),
         q: null,
         x: null,
         u: { $cond: [isAlone, expiry(NOW, ttlMs), CARE_NOW] },
@@ -119,7 +117,6 @@ export class MongoTaskClaimStore {
     batch: string,
   ): Promise<InstanceDoc | null> {
     const now = this.#db.clock.now()
-    const isIts = { $eq: ['$$v.t', literal(taskId)] }
     const filter: Filter<InstanceDoc> = {
       _id: instanceId,
       s: 'in-progress',
@@ -129,10 +126,11 @@ export class MongoTaskClaimStore {
     }
     const claim = () =>
       this.#db.raw(() =>
-        this.#db.instances.findOneAndUpdate(filter, claimStages(isIts, workerId, ttlMs, batch), {
-          returnDocument: 'after',
-          projection: LIGHT,
-        }),
+        this.#db.instances.findOneAndUpdate(
+          filter,
+          claimStages(literal(taskId), workerId, ttlMs, batch),
+          { returnDocument: 'after', projection: LIGHT },
+        ),
       )
     try {
       return (await claim()) as InstanceDoc | null

@@ -108,7 +108,7 @@ function newInstance(
 ): InstanceDoc {
   const { head } = after
   const entries = after.entries.map((entry) =>
-    toEntryDoc(entry, head.definitionHash, agingIntervalMs),
+    toEntryDoc(instanceId, entry, head.definitionHash, agingIntervalMs),
   )
   return {
     _id: instanceId,
