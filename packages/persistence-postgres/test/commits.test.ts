@@ -67,13 +67,18 @@ test('a step that its worker goes on with writes one row anew, and changes no in
 test('plans that were made of empty tables do not read full ones whole', async () => {
   const schema = freshSchema()
   await using backend = await PostgresBackend.connect({ url, schema, maxConnections: 1 })
-  await backend.saveSnapshot(atTask('first'))
-  const [first] = await claimAll(backend, 1)
+  // Lone ones and several have statements of their own.
+  const save = (ids: readonly string[]) =>
+    Promise.all(ids.map((id) => backend.saveSnapshot(atTask(id))))
+  await save(['lone'])
+  await save(['a', 'b'])
+  const [first, ...others] = await claimAll(backend, 3)
   await backend.commitTask({ claim: first!.claim, outcome: END, claimNext: { ttlMs: 60_000 } })
+  await Promise.all(others.map(({ claim }) => backend.commitTask({ claim, outcome: END })))
   const count = 400
-  await Promise.all(
-    Array.from({ length: count }, (_, index) => backend.saveSnapshot(atTask(`i${index}`))),
-  )
+  for (let made = 0; made < count; made += 4) {
+    await save(Array.from({ length: 4 }, (_, index) => `i${made + index}`))
+  }
   for (let left = count; left > 0; left -= 4) {
     const claimed = await claimAll(backend, 4)
     await Promise.all(
@@ -88,6 +93,10 @@ test('plans that were made of empty tables do not read full ones whole', async (
     // A few for each claim and commit; all there are for each would be a hundred times as many.
     expect(await counted(schema, table, 'idx_tup_fetch')).toBeLessThan(count * 10)
     expect(await counted(schema, table, 'seq_tup_read')).toBeLessThan(count)
+    // Also where the index alone is read.
+    const [read] = await admin`SELECT sum(idx_tup_read)::int AS entries FROM pg_stat_user_indexes
+      WHERE schemaname = ${schema} AND relname = ${table}`
+    expect(read?.entries).toBeLessThan(count * 30)
   }
 })
 

@@ -53,7 +53,7 @@ BEGIN
       coalesce(w.at, p_at), p_priority, 1, false, 0, p_class, coalesce(w.at, p_at)
     FROM json_to_recordset(p_new::json) AS w (id text, generation uuid, at bigint, input bytea, head text)
     WHERE abs(coalesce(w.at, p_at) - now_ms) <= p_tolerance
-      AND NOT EXISTS (SELECT 1 FROM {s}.work o WHERE o.id = w.id AND o.slot = 0)
+      AND (SELECT true FROM {s}.work o WHERE o.id = w.id AND o.slot = 0 LIMIT 1) IS NULL
     RETURNING 1),
   counted AS (
     INSERT INTO {s}.instance_count AS c (shard, status, instances)
@@ -62,8 +62,8 @@ BEGIN
   SELECT count(*) INTO v_made FROM made;
   IF v_made < p_count THEN
     SELECT json_agg(w.id)::text INTO failed FROM json_to_recordset(p_new::json) AS w (id text, generation uuid)
-    WHERE NOT EXISTS (SELECT 1 FROM {s}.work i
-      WHERE i.id = w.id AND i.slot = 0 AND i.generation = w.generation);
+    WHERE (SELECT true FROM {s}.work i
+      WHERE i.id = w.id AND i.slot = 0 AND i.generation = w.generation LIMIT 1) IS NULL;
   END IF;
   IF EXISTS (SELECT 1 FROM {s}.waiter x WHERE x.armed) THEN
     PERFORM {s}.wake(ARRAY[p_class >> 27], now_ms, CASE WHEN v_made = p_count THEN p_due_task ELSE '' END);
@@ -109,7 +109,7 @@ BEGIN
     AS o (key, id, generation, at, tolerance, definition, status, ended, signals, head, input, final, task,
     open, class, since, priority, attempt, failer, input_task, timer)
   WHERE abs(coalesce(o.at, p_at[1]) - now_ms) <= coalesce(o.tolerance, p_tolerances[1])
-    AND NOT EXISTS (SELECT 1 FROM {s}.work i WHERE i.id = o.id AND i.slot = 0);
+    AND (SELECT true FROM {s}.work i WHERE i.id = o.id AND i.slot = 0 LIMIT 1) IS NULL;
   GET DIAGNOSTICS v_made = ROW_COUNT;
   IF v_made <> v_count THEN
     -- Of those that were not made nothing else is written either: their keys become null.
