@@ -42,27 +42,40 @@ end
 local classes = {}
 for index = at, #list, 2 do classes[list[index]] = list[index + 1] end
 
-local ids, keys, fields = {}, {}, {}
+-- Of each instance its newest output, then of those that end whether they had events.
+local ids, keys, fields, newests = {}, {}, {}, {}
+local fieldCount = count
 for index = 1, count do
   local at = from + (index - 1) * FIELDS
   local id = list[at]
+  local newest = id .. '\0l'
   ids[index] = id
   keys[index] = id .. '\0' .. list[at + 2]
-  fields[index * 2 - 1] = id .. '\0l'
-  fields[index * 2] = id .. '\0e'
+  newests[index] = newest
+  fields[index] = newest
+end
+for index = 1, count do
+  if list[from + (index - 1) * FIELDS + 9] ~= '' then
+    fieldCount = fieldCount + 1
+    fields[fieldCount] = ids[index] .. '\0e'
+  end
 end
 local records = call('HMGET', INSTANCES, unpack(ids))
 local claims = call('HMGET', CLAIMS, unpack(keys))
 local payloads = call('HMGET', PAYLOADS, unpack(fields))
 
-local states, seen = {}, {}
+local states, seen, eventsAt = {}, {}, count
 local isInTime = now >= earliest and now <= latest
 local areRight = isInTime
 for index = 1, count do
   local at = from + (index - 1) * FIELDS
-  local id, record, claim, newest = ids[index], records[index], claims[index], payloads[index * 2 - 1]
+  local id, record, claim, newest = ids[index], records[index], claims[index], payloads[index]
   local expected, task, proof = list[at + 1], list[at + 2], list[at + 3]
-  local state = '1'
+  local state, hadEvents = '1', false
+  if list[at + 9] ~= '' then
+    eventsAt = eventsAt + 1
+    hadEvents = payloads[eventsAt]
+  end
   if
     not record or sub(record, 1, #expected) ~= expected
     or not claim or sub(claim, 53, 52 + #proof) ~= proof
@@ -70,7 +83,7 @@ for index = 1, count do
     state, areRight = '0', false
   elseif
     not isInTime or seen[id] or sub(claim, 1, 15) <= NOW or sub(claim, 31, 31) == ' '
-    or payloads[index * 2] and list[at + 9] ~= ''
+    or hadEvents
     or newest and list[at + 14] == 0 and sub(newest, 1, #task + 1) ~= task .. '\0'
   then
     state, areRight = '?', false
@@ -84,6 +97,7 @@ end
 
 local changed, held, expiries, queued, stored, ended = {}, {}, {}, {}, {}, {}
 local entered, tokens, isAsked = {}, {}, false
+local heldCount, queuedCount, endedCount, storedCount = 0, 0, 0, 0
 for index = 1, count do
   local at = from + (index - 1) * FIELDS
   local id = ids[index]
@@ -105,20 +119,24 @@ for index = 1, count do
       local token = format('%.0f', lastToken)
       tokens[index] = token
       states[index] = '2'
-      held[#held + 1] = key
-      held[#held + 1] = request.expires .. NOW .. place .. token .. '\0' .. request.worker .. '\0' .. '1'
-      expiries[#expiries + 1] = request.score
-      expiries[#expiries + 1] = key
+      held[heldCount + 1] = key
+      held[heldCount + 2] = request.expires .. NOW .. place .. token .. '\0' .. request.worker .. '\0' .. '1'
+      expiries[heldCount + 1] = request.score
+      expiries[heldCount + 2] = key
+      heldCount = heldCount + 2
     else
-      queued[#queued + 1] = '0'
-      queued[#queued + 1] = place .. key
+      queued[queuedCount + 1] = '0'
+      queued[queuedCount + 2] = place .. key
+      queuedCount = queuedCount + 2
     end
   end
   if list[at + 9] ~= '' then
-    ended[#ended + 1] = list[at + 9]
-    ended[#ended + 1] = id
-    stored[#stored + 1] = id .. '\0f'
-    stored[#stored + 1] = list[at + 10]
+    ended[endedCount + 1] = list[at + 9]
+    ended[endedCount + 2] = id
+    endedCount = endedCount + 2
+    stored[storedCount + 1] = id .. '\0f'
+    stored[storedCount + 2] = list[at + 10]
+    storedCount = storedCount + 2
   end
   if request and not tokens[index] then
     request.wanted = request.wanted + 1
@@ -128,12 +146,12 @@ end
 call('HSET', INSTANCES, unpack(changed))
 call('HDEL', CLAIMS, unpack(keys))
 call('ZREM', CLAIMED, unpack(keys))
-if #held > 0 then
+if heldCount > 0 then
   call('HSET', CLAIMS, unpack(held))
   call('ZADD', CLAIMED, unpack(expiries))
 end
-if #queued > 0 then call('ZADD', QUEUE, unpack(queued)) end
-if #ended > 0 then call('ZADD', KEYS[10], unpack(ended)) end
+if queuedCount > 0 then call('ZADD', QUEUE, unpack(queued)) end
+if endedCount > 0 then call('ZADD', KEYS[10], unpack(ended)) end
 for class, number in pairs(entered) do
   if number ~= 0 then
     local left = call('HINCRBY', CLASSES, 'n' .. class, number)
@@ -156,42 +174,46 @@ if isAsked then
 end
 
 local ownClaims, dropped, order, others = {}, {}, {}, {}
+local ownCount, orderCount = 0, 0
 for index = 1, count do
   local at = from + (index - 1) * FIELDS
   local id, task, request = ids[index], list[at + 2], requests[list[at + 7]]
   local token, tail = tokens[index], '-\0'
   if token then
     tail = '=\0' .. list[at + 5] .. '\0' .. token .. '\0'
-    ownClaims[#ownClaims + 1] = tonumber(token)
-    ownClaims[#ownClaims + 1] = 1
+    ownClaims[ownCount + 1] = tonumber(token)
+    ownClaims[ownCount + 2] = 1
+    ownCount = ownCount + 2
   elseif request and request.given < #request.keys then
     local number = request.given + 1
     local key, claimed = request.keys[number], request.tokens[number]
     request.given = number
     states[index] = '3'
     tail = '+\0' .. key .. '\0' .. format('%.0f', claimed) .. '\0'
-    others[#others + 1] = key
-    order[#order + 1] = key
-    order[#order + 1] = claimed
-    order[#order + 1] = request.counts[number]
+    others[orderCount / 3 + 1] = key
+    order[orderCount + 1] = key
+    order[orderCount + 2] = claimed
+    order[orderCount + 3] = request.counts[number]
+    orderCount = orderCount + 3
   end
   local value = list[at + 11] .. '\0' .. list[at + 3] .. list[at + 12] .. tail .. list[at + 13]
-  local newest, resultsKey = payloads[index * 2 - 1], KEYS[list[at + 14]]
+  local newest, resultsKey = payloads[index], KEYS[list[at + 14]]
   local isSame = newest and sub(newest, 1, #task + 1) == task .. '\0'
   if token and resultsKey then
     -- Who goes on with it has it, so nobody needs to find it beside the inputs.
     call('HSET', resultsKey, task, value)
-    if isSame then dropped[#dropped + 1] = id .. '\0l' end
+    if isSame then dropped[#dropped + 1] = newests[index] end
   else
     if newest and not isSame then
       local stop = find(newest, '\0', 1, true)
       call('HSET', resultsKey, sub(newest, 1, stop - 1), sub(newest, stop + 1))
     end
-    stored[#stored + 1] = id .. '\0l'
-    stored[#stored + 1] = task .. '\0' .. value
+    stored[storedCount + 1] = newests[index]
+    stored[storedCount + 2] = task .. '\0' .. value
+    storedCount = storedCount + 2
   end
 end
-if #stored > 0 then call('HSET', PAYLOADS, unpack(stored)) end
+if storedCount > 0 then call('HSET', PAYLOADS, unpack(stored)) end
 if #dropped > 0 then call('HDEL', PAYLOADS, unpack(dropped)) end
 local outcome = pack({ now, table.concat(states), ownClaims, order, isAsked })
 rememberOutcome(outcome)
