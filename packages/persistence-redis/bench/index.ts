@@ -31,6 +31,7 @@ await bench({
     'W1:batch50:1x10': { atLeast: 3 },
     'W1:claimNext:1x10': { atLeast: 1.3 },
     'W2:claimNext:1x10': { atLeast: 0.8 },
+    'W3:backend:p50': { atMost: 1.3 },
     'W4:all alike:1,000,000 / 1,000': { atMost: 1.5 },
     'W4:other tags:1,000,000 / 1,000': { atMost: 1.5 },
     'W4:other definitions:1,000,000 / 1,000': { atMost: 1.5 },

@@ -337,12 +337,12 @@ for index = 1, count do
     order[orderCount + 3] = request.counts[number]
     orderCount = orderCount + 3
   end
-  local value = list[at + 11] .. '\0' .. list[at + 3] .. list[at + 12] .. tail .. list[at + 13]
+  -- Put together once, where it is needed: every string that is made is hashed from end to end.
   local newest, resultsKey = payloads[index], KEYS[list[at + 14]]
   local isSame = newest and sub(newest, 1, #task + 1) == task .. '\0'
   if token and resultsKey then
     -- Who goes on with it has it, so nobody needs to find it beside the inputs.
-    call('HSET', resultsKey, task, value)
+    call('HSET', resultsKey, task, list[at + 11] .. '\0' .. list[at + 3] .. list[at + 12] .. tail .. list[at + 13])
     if isSame then dropped[#dropped + 1] = newests[index] end
   else
     if newest and not isSame then
@@ -350,7 +350,8 @@ for index = 1, count do
       call('HSET', resultsKey, sub(newest, 1, stop - 1), sub(newest, stop + 1))
     end
     stored[storedCount + 1] = newests[index]
-    stored[storedCount + 2] = task .. '\0' .. value
+    stored[storedCount + 2] =
+      task .. '\0' .. list[at + 11] .. '\0' .. list[at + 3] .. list[at + 12] .. tail .. list[at + 13]
     storedCount = storedCount + 2
   end
 end
