@@ -84,7 +84,7 @@ export class Client {
   /** Runs statements without parameters, in one transaction. */
   async script(statements: string): Promise<void> {
     try {
-      await this.#inTime((client) => client.unsafe(statements))
+      await this.#inTime('', (client) => client.unsafe(statements))
     } catch (error) {
       throw toBackendError(error)
     }
@@ -105,7 +105,7 @@ export class Client {
   }
 
   async #run(sql: string, parameters: readonly string[]): Promise<readonly Row[]> {
-    const rows = await this.#inTime((client) => {
+    const rows = await this.#inTime(sql, (client) => {
       const query = client.unsafe(sql, [...parameters], { prepare: true })
       // A caller's client may have types and transforms of its own, which bytes do not go through.
       return this.#lanes.isOwn ? query.values() : query.raw()
@@ -113,9 +113,9 @@ export class Client {
     return Array.isArray(rows) ? rows : [...rows]
   }
 
-  #inTime<T>(work: (client: PostgresClient) => PromiseLike<T>): Promise<T> {
+  #inTime<T>(sql: string, work: (client: PostgresClient) => PromiseLike<T>): Promise<T> {
     const lanes = this.#lanes
-    const lane = lanes.take()
+    const lane = lanes.take(sql)
     const { promise, resolve, reject } = Promise.withResolvers<T>()
     const timer = setTimeout(() => {
       lanes.giveUp(lane)
