@@ -25,6 +25,21 @@ export const PROBE: string = `SELECT t.queue_class, t.queue_at INTO v_special, v
 /** Whether it shows that there is no timer or signal, and that no claim has expired. */
 export const isQuiet = (now: string): string => `coalesce(v_special = 2 AND v_over > ${now}, true)`
 
+/**
+ * As a rule there is one class of tasks: that is seen at once. The last class is looked for from its
+ * end, because at the front lie entries of past claims; then FOUND tells whether there is another.
+ */
+const ONLY_CLASS = `SELECT t.queue_class INTO v_class FROM {s}.work t WHERE t.queue_class > 2
+    ORDER BY t.queue_class DESC, t.queue_at DESC LIMIT 1;
+    IF FOUND THEN
+      PERFORM 1 FROM {s}.work t WHERE t.queue_class > 2 AND t.queue_class < v_class LIMIT 1;
+    END IF;`
+
+/** The first due task of a class that nobody is at. */
+const FIRST_OF_CLASS = `SELECT t.ctid INTO v_tid FROM {s}.work t
+        WHERE t.queue_class = v_class AND t.queue_at <= p_now
+        ORDER BY t.queue_at, t.key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED;`
+
 /** What a claim makes of a task t. */
 const CLAIMED = `queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
           queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'),
@@ -159,16 +174,11 @@ DECLARE
   v_last bigint;
 BEGIN
   IF p_filter = '' AND p_quiet THEN
-    -- As a rule there is one class: that is seen at once. The last one is looked for from its end,
-    -- because at the front lie entries of past claims.
-    SELECT t.queue_class INTO v_class FROM {s}.work t WHERE t.queue_class > 2
-    ORDER BY t.queue_class DESC, t.queue_at DESC LIMIT 1;
-    IF NOT FOUND THEN RETURN; END IF;
-    PERFORM 1 FROM {s}.work t WHERE t.queue_class > 2 AND t.queue_class < v_class LIMIT 1;
+    ${ONLY_CLASS}
+    IF v_class IS NULL THEN RETURN; END IF;
     IF NOT FOUND THEN
       IF p_limit = 1 THEN
-        SELECT t.ctid INTO v_tid FROM {s}.work t WHERE t.queue_class = v_class AND t.queue_at <= p_now
-        ORDER BY t.queue_at, t.key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED;
+        ${FIRST_OF_CLASS}
         IF NOT FOUND THEN RETURN; END IF;
         UPDATE {s}.work t SET ${CLAIMED} WHERE t.ctid = v_tid
         RETURNING t.slot, t.token, t.id, t.task_id, t.ctid, CASE WHEN t.slot = 0 THEN ${TAKEN} END
@@ -271,21 +281,48 @@ CREATE FUNCTION {s}.claim_available(p_worker text, p_mark bigint, p_ttl bigint, 
 RETURNS SETOF text LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
-  v_now bigint := {s}.now_ms();
+  p_now bigint := {s}.now_ms();
+  v_expiry bigint := CASE WHEN p_ttl < 0 THEN NULL ELSE least(p_now + p_ttl, 253402300799999) END;
   v_special bigint;
   v_over bigint;
+  v_class bigint;
+  v_tid tid;
+  v_slot integer;
   v_first text;
   v_taken text;
 BEGIN
   ${PROBE}
-  v_first := '[' || v_now || ',' || CASE WHEN v_special < 2
-    THEN coalesce(array_to_json({s}.due_instances(v_now))::text, 'null') ELSE 'null' END;
-  FOR v_taken IN SELECT f.taken FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, v_now,
-    ${isQuiet('v_now')}) AS f
-  LOOP
-    RETURN NEXT coalesce(v_first, '[0,null') || ',' || substr(v_taken, 2);
-    v_first := NULL;
-  END LOOP;
+  IF p_filter = '' AND ${isQuiet('p_now')} THEN
+    ${ONLY_CLASS}
+    IF v_class IS NULL THEN
+      p_limit := 0;
+    ELSIF NOT FOUND THEN
+      -- The first one, often the only one, without the price of calling a function for rows.
+      ${FIRST_OF_CLASS}
+      IF FOUND THEN
+        UPDATE {s}.work t SET ${CLAIMED} WHERE t.ctid = v_tid
+        RETURNING t.slot, t.ctid, CASE WHEN t.slot = 0 THEN ${TAKEN} END INTO v_slot, v_tid, v_taken;
+        IF v_slot > 0 THEN v_taken := (${TAKEN_OF_FORK} WHERE t.ctid = v_tid); END IF;
+        RETURN NEXT '[' || p_now || ',null,' || substr(v_taken, 2);
+        IF p_limit > 1 THEN
+          RETURN QUERY SELECT '[0,null,' || substr(f.taken, 2)
+            FROM {s}.take(p_worker, p_mark, p_ttl, p_limit - 1, p_filter, p_aging, p_now, true) AS f;
+        END IF;
+        RETURN;
+      END IF;
+      p_limit := 0;
+    END IF;
+  END IF;
+  v_first := '[' || p_now || ',' || CASE WHEN v_special < 2
+    THEN coalesce(array_to_json({s}.due_instances(p_now))::text, 'null') ELSE 'null' END;
+  IF p_limit > 0 THEN
+    FOR v_taken IN SELECT f.taken FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, p_now,
+      ${isQuiet('p_now')}) AS f
+    LOOP
+      RETURN NEXT coalesce(v_first, '[0,null') || ',' || substr(v_taken, 2);
+      v_first := NULL;
+    END LOOP;
+  END IF;
   IF v_first IS NOT NULL THEN RETURN NEXT v_first || ']'; END IF;
 END $$;
 
