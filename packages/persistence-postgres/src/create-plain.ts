@@ -8,7 +8,7 @@ import {
 } from '@sayiir/persistence-core/adapter'
 import type { Client } from './client.ts'
 import { encodeStored } from './encode.ts'
-import { hexOf } from './literals.ts'
+import { base64Of, hexOf } from './literals.ts'
 import { classOf, json, number, slotOf } from './records.ts'
 import type { Routes } from './routes.ts'
 
@@ -80,9 +80,9 @@ export async function createPlain(
   let rows = '['
   for (const write of writes) {
     const { head: own, generation } = write.after
-    rows += `${rows === '[' ? '' : ','}{"id":${JSON.stringify(write.instanceId)},"generation":"${generation}"`
+    rows += `${rows === '[' ? '' : ','}{"id":${JSON.stringify(write.instanceId)},"life":"${generation}"`
     if (write.at !== at) rows += `,"at":${write.at}`
-    if (own.initialInput !== null) rows += `,"input":"\\\\x${hexOf(own.initialInput)}"`
+    if (own.initialInput !== null) rows += `,"input":"${base64Of(own.initialInput)}"`
     if (!isSameRecord(own, after.head)) {
       const record = encodeStored(write.after)
       if (record !== head) rows += `,"head":${JSON.stringify(record)}`

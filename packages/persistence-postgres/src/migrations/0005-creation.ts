@@ -48,10 +48,10 @@ BEGIN
     INSERT INTO {s}.work AS i (key, generation, created_at, updated_at, version, revision, queued_events,
       has_events, id, definition_hash, status, initial_input, head, task_id, open, ready_class, available_since,
       priority, attempt, timer, deliveries, queue_class, queue_at)
-    SELECT nextval('{s}.counter'), w.generation, coalesce(w.at, p_at), coalesce(w.at, p_at), 1, 1, 0, false,
-      w.id, p_definition, 'in-progress', w.input, coalesce(w.head, p_head), p_task, true, p_class,
+    SELECT nextval('{s}.counter'), w.life, coalesce(w.at, p_at), coalesce(w.at, p_at), 1, 1, 0, false,
+      w.id, p_definition, 'in-progress', decode(w.input, 'base64'), coalesce(w.head, p_head), p_task, true, p_class,
       coalesce(w.at, p_at), p_priority, 1, false, 0, p_class, coalesce(w.at, p_at)
-    FROM json_to_recordset(p_new::json) AS w (id text, generation uuid, at bigint, input bytea, head text)
+    FROM json_to_recordset(p_new::json) AS w (id text, life uuid, at bigint, input text, head text)
     WHERE abs(coalesce(w.at, p_at) - now_ms) <= p_tolerance
       AND (SELECT true FROM {s}.work o WHERE o.id = w.id AND o.slot = 0 LIMIT 1) IS NULL
     RETURNING 1),
@@ -61,9 +61,9 @@ BEGIN
     ON CONFLICT (shard, status) DO UPDATE SET instances = c.instances + excluded.instances)
   SELECT count(*) INTO v_made FROM made;
   IF v_made < p_count THEN
-    SELECT json_agg(w.id)::text INTO failed FROM json_to_recordset(p_new::json) AS w (id text, generation uuid)
+    SELECT json_agg(w.id)::text INTO failed FROM json_to_recordset(p_new::json) AS w (id text, life uuid)
     WHERE (SELECT true FROM {s}.work i
-      WHERE i.id = w.id AND i.slot = 0 AND i.generation = w.generation LIMIT 1) IS NULL;
+      WHERE i.id = w.id AND i.slot = 0 AND i.generation = w.life LIMIT 1) IS NULL;
   END IF;
   IF EXISTS (SELECT 1 FROM {s}.waiter x WHERE x.armed) THEN
     PERFORM {s}.wake(ARRAY[p_class >> 27], now_ms, CASE WHEN v_made = p_count THEN p_due_task ELSE '' END);
