@@ -114,7 +114,7 @@ try {
   const at = performance.now()
   await backend.claimAvailableTasks({ workerId: 'w', limit: 1, ttlMs: 1000 })
   console.log(`a claim, nothing to do: ${(performance.now() - at).toFixed(1)} ms`)
-  for (const table of ['instance', 'task', 'result']) await sql.unsafe(`VACUUM space.${table}`)
+  for (const table of ['work', 'result']) await sql.unsafe(`VACUUM space.${table}`)
   await report(sql, 'after VACUUM')
 } finally {
   await sql.end()
