@@ -1,8 +1,8 @@
-import type { ClaimedTask, TaskOutcome } from '@sayiir/persistence-core'
+import { type ClaimedTask, moveTo, type Position, type TaskOutcome } from '@sayiir/persistence-core'
 import { PostgresBackend } from '@sayiir/persistence-postgres'
 import postgres from 'postgres'
 import { afterAll, expect, inject, test } from 'vitest'
-import { atTask, END, freshSchema, until } from './work.ts'
+import { atTask, codeOf, END, freshSchema, until } from './work.ts'
 
 const { url } = inject('postgres')
 const admin = postgres(url, { max: 1, onnotice: () => {} })
@@ -15,6 +15,22 @@ const stepTo = (taskId: string): TaskOutcome => ({
   kind: 'completed',
   output: new Uint8Array([7]),
   next: { position: { kind: 'at-task', taskId } },
+})
+
+/** The end of a branch of a fork. */
+const BRANCH: TaskOutcome = {
+  kind: 'completed',
+  output: new Uint8Array([1]),
+  next: { branch: null },
+}
+
+const forkOf = (taskIds: readonly string[]): Position => ({
+  kind: 'at-fork',
+  forkId: 'f',
+  pendingTasks: taskIds.map((taskId) => ({ taskId })),
+  join: { taskId: 'j' },
+  completedBranches: new Map(),
+  wakeAt: null,
 })
 
 /** A sum of a column of the tables' statistics, which come a little later. */
@@ -108,4 +124,39 @@ test('what JSON can hold and PostgreSQL can not is committed all the same', asyn
   const loaded = await backend.loadSnapshot('i')
   expect(loaded.traceParent).toBe('a\u0000b')
   expect(loaded.state).toMatchObject({ position: { taskId: '\\"\u0001{}' } })
+})
+
+test('a task that becomes one of a fork keeps its claim, and where it is the only one again', async () => {
+  await using backend = await PostgresBackend.connect({ url, schema: freshSchema() })
+  await backend.saveSnapshot(atTask('i'))
+  const [claimed] = await claimAll(backend, 1)
+  const { claim } = claimed!
+  const position = forkOf(['a', 'b'])
+  await backend.saveSnapshot(moveTo(await backend.loadSnapshot('i'), position))
+  const renewed = await backend.renewTaskClaim(claim, 120_000)
+  expect(renewed.token).toBe(claim.token)
+  // Only the other branch is to be had.
+  const [other, ...none] = await claimAll(backend, 5)
+  expect(other?.claim.taskId).toBe('b')
+  expect(none).toEqual([])
+  await backend.saveSnapshot(
+    moveTo(await backend.loadSnapshot('i'), { kind: 'at-task', taskId: 'a' }),
+  )
+  expect(await codeOf(backend.renewTaskClaim(other!.claim, 60_000))).toBe('CLAIM_LOST')
+  expect(await claimAll(backend, 5)).toEqual([])
+  await backend.commitTask({ claim, outcome: stepTo('c') })
+  expect((await claimAll(backend, 5)).map(({ task }) => task.taskId)).toEqual(['c'])
+})
+
+test('a fork of many branches is handed out at once, each with its input and claim', async () => {
+  await using backend = await PostgresBackend.connect({ url, schema: freshSchema() })
+  const ids = Array.from({ length: 40 }, (_, index) => `branch-${index}`)
+  const position = forkOf(ids)
+  await Promise.all(['i', 'k'].map((id) => backend.saveSnapshot(moveTo(atTask(id), position))))
+  const claimed = await claimAll(backend, 2 * ids.length)
+  expect(claimed.map(({ task }) => `${task.instanceId} ${task.taskId}`).sort()).toEqual(
+    ['i', 'k'].flatMap((id) => ids.map((taskId) => `${id} ${taskId}`)).sort(),
+  )
+  await Promise.all(claimed.map(({ claim }) => backend.commitTask({ claim, outcome: BRANCH })))
+  expect((await claimAll(backend, 5)).map(({ task }) => task.taskId)).toEqual(['j', 'j'])
 })
