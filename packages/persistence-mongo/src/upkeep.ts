@@ -9,9 +9,9 @@ const LIMIT = 100
 const MAX_LOOKS = 10
 /** Milliseconds for which a look stands: what other processes cause is seen that late, where there is other work. */
 const STANDS_MS = 50
-/** At most so late, where looks take their time: they are to take a twentieth of it. */
+/** At most so late, where looks take their time: they are to take a fortieth of it. */
 const MAX_STANDS_MS = 250
-const SHARE = 20
+const SHARE = 40
 /** Milliseconds for which the server's clock is carried on without asking. */
 const CLOCK_STANDS_MS = 1000
 /** Times that this process knows of are rounded up to this many milliseconds. */

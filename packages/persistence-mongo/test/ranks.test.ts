@@ -52,9 +52,8 @@ test('D8 a claim among many that were stored at once sorts a few of them, where 
     searches.length = 0
     expect(await claim()).toHaveLength(1)
     const query = searches.at(-1)?.query as Document
-    const bounds = (query.$or as Document[]).map((range) => range['q.k'].$lte as number)
-    // A server that reads a sort off the index gets no bound but the time: each priority its own.
-    const isBounded = new Set(bounds).size < bounds.length
+    // A server that reads a sort off the index gets no bound but the time: a range for each priority.
+    const isBounded = (query.$or as Document[]).length < 5
     // The one that was claimed is not among them any more.
     const left = await t.instances.countDocuments(query)
     expect(left).toBeLessThan(isBounded ? MANY / 5 : MANY)
