@@ -100,6 +100,7 @@ export class Connection {
         ),
       ),
     )
+    this.#deadlines.stop()
   }
 
   /** A command's reply within the time that calls have. */

@@ -27,6 +27,7 @@ export class Deadlines {
     return new Promise((resolve, reject) => {
       const since = performance.now()
       const waiting: Waiting = { since, until: since + Math.max(ms, 1), reject }
+      if (this.#waiting.size === 0) this.#timer?.ref()
       this.#waiting.add(waiting)
       if (waiting.until < this.#ringsAt) this.#arm(waiting.until)
       reply.then(
@@ -45,7 +46,9 @@ export class Deadlines {
 
   #end(waiting: Waiting): void {
     this.#waiting.delete(waiting)
-    if (this.#waiting.size === 0) this.#disarm()
+    // Whoever got a reply calls again, as a rule: the timer rings once more, and is no reason for a
+    // process to go on.
+    if (this.#waiting.size === 0) this.#timer?.unref()
   }
 
   #arm(at: number): void {
@@ -55,8 +58,11 @@ export class Deadlines {
     this.#timer = setTimeout(this.#ring, ms)
   }
 
-  #disarm(): void {
+  /** Forgets the timer, where nobody waits. */
+  stop(): void {
+    if (this.#waiting.size > 0) return
     clearTimeout(this.#timer)
+    this.#timer = undefined
     this.#ringsAt = Number.POSITIVE_INFINITY
   }
 
@@ -75,7 +81,7 @@ export class Deadlines {
         reject(timedOut(this.#timeoutMs))
       } else next = Math.min(next, until)
     }
-    if (this.#waiting.size === 0) this.#disarm()
+    if (this.#waiting.size === 0) this.stop()
     else this.#arm(next)
     if (isSilent) this.#silent()
   }

@@ -20,9 +20,13 @@ interface Observation {
 export class StoreClock {
   #best: Observation | null = null
   #newer: Observation | null = null
+  #last = 0
 
   /** Takes in what the store's clock showed in a reply that has just come. */
   observe(now: number): void {
+    // Of many replies that came together the first tells all.
+    if (now === this.#last) return
+    this.#last = now
     const monotonic = performance.now()
     const seen: Observation = { offset: now - monotonic, monotonic }
     if (this.#best === null) this.#best = seen
@@ -37,6 +41,7 @@ export class StoreClock {
 
   /** Takes a time for right, whatever was observed before: the store's clock was set back. */
   reset(now: number): void {
+    this.#last = now
     const monotonic = performance.now()
     this.#best = { offset: now - monotonic, monotonic }
     this.#newer = null
