@@ -42,3 +42,30 @@ test('a full group waits while as many as may be are on their way', async () => 
     [3, 4],
   ])
 })
+
+test('an eager one sends what is called in one go together, before the event loop turns', async () => {
+  const sent: (readonly number[])[] = []
+  const queue = new CallQueue<number, number>({
+    maxCalls: 9,
+    maxBytes: Number.POSITIVE_INFINITY,
+    maxInFlight: 1,
+    sizeOf: () => 1,
+    eager: true,
+    send: async (calls) => {
+      sent.push(calls)
+      return calls
+    },
+  })
+  let turned = false
+  setImmediate(() => {
+    turned = true
+  })
+  // Also what is called after a promise of the same turn.
+  const replies = [1, 2].map(async (call) => {
+    await Promise.resolve()
+    return queue.call(call)
+  })
+  expect(await Promise.all(replies)).toEqual([1, 2])
+  expect(sent).toEqual([[1, 2]])
+  expect(turned).toBe(false)
+})

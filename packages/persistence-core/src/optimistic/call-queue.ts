@@ -12,6 +12,12 @@ export interface CallQueueOptions<Call, Reply> {
   readonly maxFullInFlight?: number
   /** Bytes of a call, roughly. */
   sizeOf(call: Call): number
+  /**
+   * Sends when what runs now is over, rather than at the end of the event loop's turn: a lone call
+   * leaves sooner, and fewer travel together where several replies come in the same turn. By default
+   * false.
+   */
+  readonly eager?: boolean
 }
 
 /**
@@ -44,10 +50,13 @@ export class CallQueue<Call, Reply> {
   #schedule(): void {
     if (this.#scheduled || !this.#maySend()) return
     this.#scheduled = true
-    setImmediate(() => {
+    const send = (): void => {
       this.#scheduled = false
       while (this.#waiting.length > 0 && this.#maySend()) void this.#send(this.#take())
-    })
+    }
+    // After all promises that are resolved by now.
+    if (this.#options.eager === true) process.nextTick(send)
+    else setImmediate(send)
   }
 
   #maySend(): boolean {
