@@ -2,6 +2,7 @@ import type { SnapshotHead, TaskResult } from '@sayiir/persistence-core'
 import {
   type DispatchEntry,
   decodeHead,
+  type HeadColumns,
   type HeldClaim,
   positionOf,
   type StoredInstance,
@@ -81,7 +82,7 @@ export function toInstance(
   first: number,
 ): StoredInstance {
   const numbers = text(row, first).split(' ')
-  const head = decodeHead(text(row, first + 3), {
+  const head = readHead(text(row, first + 3), {
     instanceId,
     definitionHash: text(row, first + 1),
     revision: Number(numbers[2]),
@@ -99,6 +100,36 @@ export function toInstance(
     cancel: signals?.cancel ?? null,
     pause: signals?.pause ?? null,
     queuedEvents: Number(numbers[5]),
+  }
+}
+
+/** The last head at a task that was read, without its input. */
+let lastRead: { readonly record: string; readonly head: SnapshotHead } | null = null
+
+/** A head from its record: of instances that are claimed one after the other most have the same one. */
+function readHead(record: string, columns: HeadColumns): SnapshotHead {
+  if (record !== lastRead?.record) {
+    const head = decodeHead(record, columns)
+    if (positionOf(head)?.kind === 'at-task') {
+      lastRead = { record, head: { ...head, initialInput: null } }
+    }
+    return head
+  }
+  const { head } = lastRead
+  return {
+    instanceId: columns.instanceId,
+    definitionHash: columns.definitionHash,
+    revision: columns.revision,
+    createdAt: columns.createdAt,
+    updatedAt: columns.updatedAt,
+    initialInput: columns.initialInput,
+    state: head.state,
+    priority: head.priority,
+    tags: head.tags,
+    deadline: head.deadline,
+    retries: head.retries,
+    loopIterations: head.loopIterations,
+    traceParent: head.traceParent,
   }
 }
 

@@ -69,6 +69,7 @@ export class ClaimStore {
       maxBytes: MAX_CLAIMED,
       maxInFlight: CLAIMS_IN_FLIGHT,
       sizeOf: ({ limit }) => limit,
+      eager: true,
       send: (requests) =>
         requests.length === 1 ? this.#claimTogether(requests) : this.#claimAvailable(requests),
     })
