@@ -104,8 +104,10 @@ BEGIN
       SELECT x.key, x.place, x.token, x.revision, x.task, p_worker, 'completed', x.output
       FROM ended x WHERE NOT p_claims
       ON CONFLICT (instance_key, task_id) DO UPDATE SET ${REPLACED})
-    SELECT array_agg(x.n), count(*), array_agg(x.key), array_agg(x.place), array_agg(x.token),
-      array_agg(x.revision), array_agg(x.task), array_agg(x.output), array_agg(x.key) FILTER (WHERE x.has_events)
+    SELECT array_agg(x.n), count(*), array_agg(x.key) FILTER (WHERE p_claims),
+      array_agg(x.place) FILTER (WHERE p_claims), array_agg(x.token) FILTER (WHERE p_claims),
+      array_agg(x.revision) FILTER (WHERE p_claims), array_agg(x.task) FILTER (WHERE p_claims),
+      array_agg(x.output) FILTER (WHERE p_claims), array_agg(x.key) FILTER (WHERE x.has_events)
     INTO v_ends, v_completed, v_keys, v_places, v_held, v_revisions, v_tasks, v_outputs, v_ended FROM ended x;
     IF v_ended IS NOT NULL THEN DELETE FROM {s}.event e WHERE e.instance_key = ANY (v_ended); END IF;
     IF v_completed > 0 THEN
