@@ -54,3 +54,23 @@ test('a client with types and transforms of its own gives the same', async () =>
   await backend.close()
   await client.end()
 })
+
+test('calls that come one by one stay on a connection; those that overlap get others, as many as may be', async () => {
+  const schema = freshSchema()
+  const admin = postgres(url, { max: 1, onnotice: () => {} })
+  const connections = async (): Promise<number> => {
+    const [row] = await admin`SELECT count(*)::int AS count FROM pg_stat_activity
+      WHERE query LIKE ${`%"${schema}"%`} AND pid <> pg_backend_pid()`
+    return row?.count
+  }
+  await using backend = await PostgresBackend.connect({ url, schema, maxConnections: 3 })
+  const ids = Array.from({ length: 20 }, (_, index) => `i${index}`)
+  for (const id of ids) {
+    await backend.saveSnapshot(atTask(id))
+    await backend.loadSnapshot(id)
+  }
+  expect(await connections()).toBe(1)
+  await Promise.all(ids.map((id) => backend.loadSnapshot(id)))
+  expect(await connections()).toBe(3)
+  await admin.end()
+})
