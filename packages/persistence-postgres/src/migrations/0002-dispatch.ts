@@ -3,14 +3,14 @@ export const SETTINGS: string = `SET jit = off SET plan_cache_mode = force_gener
   SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off`
 
 /** A task's dispatch entry as JSON, in the order in which records.ts reads it. */
-export const ENTRY: string = `json_build_array(t.task_id, t.priority, t.attempt, t.last_failed_worker, t.available_since,
+const ENTRY = `json_build_array(t.task_id, t.priority, t.attempt, t.last_failed_worker, t.available_since,
   t.input_task_id, t.deliveries, t.timer, t.worker_id, t.token, t.claimed_at, t.expires_at)`
 
 /** The numbers of an instance i. */
 const NUMBERS = `concat_ws(' ', i.generation, i.version, i.revision, i.created_at, i.updated_at, i.queued_events)`
 
 /** What records.ts reads of an instance i; payloads in hexadecimal, whatever bytea_output is. */
-export const INSTANCE: string = `${NUMBERS}, i.definition_hash, i.signals, i.head, encode(i.initial_input, 'hex'),
+const INSTANCE = `${NUMBERS}, i.definition_hash, i.signals, i.head, encode(i.initial_input, 'hex'),
   encode(i.final_output, 'hex')`
 
 /** Whether there is anything for `due_instances`: each class of its own, since most may be far from due. */
