@@ -13,6 +13,13 @@ const EAGER_TRIES = 3
 /** Milliseconds of a pause at most. */
 const MAX_PAUSE_MS = 50
 
+/**
+ * New instances at a time up to which they are remembered. Those that are made by the hundred are for
+ * whoever claims them, and to keep them takes a tenth of the processor time of making them: what is
+ * kept is what a collector of garbage by generations has to copy.
+ */
+const MAX_STARTING = 100
+
 /** Limits that apply to every call. */
 export interface SessionOptions {
   readonly agingIntervalMs: number
@@ -57,6 +64,8 @@ export class Session {
   readonly cache: InstanceCache = new InstanceCache()
   readonly clock: StoreClock = new StoreClock()
   readonly #turns = new Turns()
+  /** New instances that are being written. */
+  #starting = 0
 
   constructor(store: OptimisticStore, lifecycle: Lifecycle, options: SessionOptions) {
     this.store = store
@@ -165,16 +174,21 @@ export class Session {
 
   /** Whether it landed is not known where this rejects. */
   async #write(write: InstanceWrite): Promise<WriteResult> {
+    const starts = write.before === null ? 1 : 0
+    this.#starting += starts
     try {
       return this.#wrote(await this.store.write(write), write)
     } catch (error) {
       this.cache.delete(write.instanceId)
       throw error
+    } finally {
+      this.#starting -= starts
     }
   }
 
-  #wrote(result: WriteResult, { instanceId, after }: InstanceWrite): WriteResult {
-    if (result.written) this.cache.set(after)
+  #wrote(result: WriteResult, { instanceId, before, after }: InstanceWrite): WriteResult {
+    const isOneOfMany = before === null && this.#starting > MAX_STARTING
+    if (result.written && !isOneOfMany) this.cache.set(after)
     else this.cache.delete(instanceId)
     // A clock that is ahead of the store's was observed before that was set back.
     if (!result.written && this.clock.now() > result.now) this.clock.reset(result.now)
