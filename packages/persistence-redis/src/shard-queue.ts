@@ -7,7 +7,7 @@ const MAX_BYTES: number = 1024 * 1024
 /** Groups of a shard on their way at a time: while the server works on one, the next is made here. */
 const MAX_IN_FLIGHT = 2
 /** Calls that are not worth dividing among the groups on their way. */
-const SMALL_GROUP = 4
+const SMALL_GROUP = 6
 
 /** What a queue does with its calls. */
 interface Plan<Call, Reply> {
@@ -89,8 +89,9 @@ class Lane<Call, Reply> {
     // Behind calls that were not answered, its own time may be over before it is sent.
     const latest = performance.now() - timeoutMs
     const group: Waiting<Call, Reply>[] = []
-    const share = Math.ceil((this.#unanswered + this.#waiting.length) / MAX_IN_FLIGHT)
-    const limit = Math.min(Math.max(share, SMALL_GROUP), MAX_CALLS)
+    const total = this.#unanswered + this.#waiting.length
+    const share = total <= SMALL_GROUP ? total : Math.ceil(total / MAX_IN_FLIGHT)
+    const limit = Math.min(share, MAX_CALLS)
     let count = 0
     let bytes = 0
     for (const one of this.#waiting) {
