@@ -9,7 +9,7 @@ test('D5 claims in flight together are one look, and each gets its own, the best
   const keyPrefix = `together-${process.pid}-${Date.now()}:`
   const client = new Redis(url)
   await using backend = await RedisBackend.fromClient(client, { keyPrefix })
-  const ids = Array.from({ length: 7 }, (_, index) => `i${index}`)
+  const ids = Array.from({ length: 11 }, (_, index) => `i${10 + index}`)
   for (const id of ids) await backend.saveSnapshot(atTask(id))
   const claim = (workerId: string, limit: number, tags?: string[]) =>
     backend.claimAvailableTasks({ workerId, limit, ttlMs: 60_000, ...(tags && { tags }) })
@@ -21,15 +21,11 @@ test('D5 claims in flight together are one look, and each gets its own, the best
     claim('worker-1', 1, ['gpu']),
     claim('worker-1', 5),
   ])
-  expect(claimed.map((tasks) => tasks.length)).toEqual([2, 1, 1, 1, 1, 1])
+  expect(claimed.map((tasks) => tasks.length)).toEqual([2, 1, 1, 1, 1, 5])
   expect(claimed.flat().map(({ claim: { workerId } }) => workerId)).toEqual([
-    'worker-1',
-    'worker-1',
-    'worker-1',
+    ...Array(3).fill('worker-1'),
     'worker-2',
-    'worker-1',
-    'worker-1',
-    'worker-1',
+    ...Array(7).fill('worker-1'),
   ])
   const taken = claimed.flat().map(({ task }) => task.instanceId)
   expect(taken.toSorted()).toEqual(ids)
