@@ -35,8 +35,8 @@ const ONLY_CLASS = `SELECT t.queue_class INTO v_class FROM {s}.work t WHERE t.qu
       PERFORM 1 FROM {s}.work t WHERE t.queue_class > 2 AND t.queue_class < v_class LIMIT 1;
     END IF;`
 
-/** The first due task of a class that nobody is at. */
-const FIRST_OF_CLASS = `SELECT t.ctid INTO v_tid FROM {s}.work t
+/** The first due task of a class that nobody is at: some of its columns. */
+const firstOfClass = (columns: string): string => `SELECT ${columns} FROM {s}.work t
         WHERE t.queue_class = v_class AND t.queue_at <= p_now
         ORDER BY t.queue_at, t.key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED;`
 
@@ -178,7 +178,7 @@ BEGIN
     IF v_class IS NULL THEN RETURN; END IF;
     IF NOT FOUND THEN
       IF p_limit = 1 THEN
-        ${FIRST_OF_CLASS}
+        ${firstOfClass('t.ctid INTO v_tid')}
         IF NOT FOUND THEN RETURN; END IF;
         UPDATE {s}.work t SET ${CLAIMED} WHERE t.ctid = v_tid
         RETURNING t.slot, t.token, t.id, t.task_id, t.ctid, CASE WHEN t.slot = 0 THEN ${TAKEN} END
@@ -287,6 +287,9 @@ DECLARE
   v_over bigint;
   v_class bigint;
   v_tid tid;
+  v_key bigint;
+  v_input_task text;
+  v_input text;
   v_slot integer;
   v_first text;
   v_taken text;
@@ -298,10 +301,15 @@ BEGIN
       p_limit := 0;
     ELSIF NOT FOUND THEN
       -- The first one, often the only one, without the price of calling a function for rows.
-      ${FIRST_OF_CLASS}
+      ${firstOfClass('t.ctid, t.key, t.input_task_id INTO v_tid, v_key, v_input_task')}
       IF FOUND THEN
+        IF v_input_task IS NOT NULL THEN
+          SELECT encode(r.output, 'hex') INTO v_input FROM {s}.result r
+          WHERE r.instance_key = v_key AND r.task_id = v_input_task;
+        END IF;
         UPDATE {s}.work t SET ${CLAIMED} WHERE t.ctid = v_tid
-        RETURNING t.slot, t.ctid, CASE WHEN t.slot = 0 THEN ${TAKEN} END INTO v_slot, v_tid, v_taken;
+        RETURNING t.slot, t.ctid, CASE WHEN t.slot = 0 THEN ${TAKEN.replace(INPUT, 'v_input')} END
+        INTO v_slot, v_tid, v_taken;
         IF v_slot > 0 THEN v_taken := (${TAKEN_OF_FORK} WHERE t.ctid = v_tid); END IF;
         RETURN NEXT '[' || p_now || ',null,' || substr(v_taken, 2);
         IF p_limit > 1 THEN
