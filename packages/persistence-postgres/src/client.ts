@@ -4,10 +4,10 @@ import { isRefusedForOthers, toBackendError } from './errors.ts'
 import type { Lanes } from './pool.ts'
 
 /**
- * A row: the text of each column, which comes as bytes from a client of the caller's; numbers and
- * arrays where it came as JSON.
+ * A row: the text of each column, which comes as bytes from a client of the caller's; other values
+ * where it came as JSON.
  */
-export type Row = readonly (string | number | Buffer | readonly unknown[] | null)[]
+export type Row = readonly (string | number | boolean | Buffer | readonly unknown[] | null)[]
 
 /** What is used of a client of `postgres`. */
 export interface PostgresClient {

@@ -20,7 +20,7 @@ const NO_TASK = 2_147_483_647
 const CLASSES_OF_ROUTE = 2 ** 27
 
 /** A dispatch entry as the database puts it. */
-type EntryRecord = readonly [
+export type EntryRecord = readonly [
   taskId: string,
   priority: number,
   attempt: number,
@@ -72,13 +72,13 @@ export function json<T>(row: Row, column: number): T | null {
 /**
  * An instance.
  *
- * @param entries The column of its dispatch entries.
+ * @param entries The column of its dispatch entries, or these.
  * @param first The column of its numbers, which the others follow.
  */
 export function toInstance(
   row: Row,
   instanceId: string,
-  entries: number,
+  entries: number | readonly EntryRecord[],
   first: number,
 ): StoredInstance {
   const numbers = text(row, first).split(' ')
@@ -92,11 +92,12 @@ export function toInstance(
     finalOutput: bytes(row, first + 5),
   })
   const signals = json<Pick<StoredInstance, 'cancel' | 'pause'>>(row, first + 2)
+  const records = typeof entries === 'number' ? (json<EntryRecord[]>(row, entries) ?? []) : entries
   return {
     generation: numbers[0] ?? '',
     version: Number(numbers[1]),
     head,
-    entries: (json<EntryRecord[]>(row, entries) ?? []).map((record) => toEntry(head, record)),
+    entries: records.map((record) => toEntry(head, record)),
     cancel: signals?.cancel ?? null,
     pause: signals?.pause ?? null,
     queuedEvents: Number(numbers[5]),

@@ -6,7 +6,7 @@ import {
   type StoredInstance,
 } from '@sayiir/persistence-core/adapter'
 import type { Row } from './client.ts'
-import { bytes, number, text, toInstance } from './records.ts'
+import { bytes, type EntryRecord, number, text, textOrNull, toInstance } from './records.ts'
 
 /** The claimed tasks of a reply, best first. */
 export class TakenRows {
@@ -35,8 +35,8 @@ export class TakenRows {
     this.#at += 1
     const first = this.#first
     const instanceId = text(row, first + 2)
-    // Left out where it is the one before.
-    if (row[first + 6] !== null) this.#stored = toInstance(row, instanceId, first + 4, first + 6)
+    const taskId = text(row, first + 3)
+    const deliveries = number(row, first + 1)
     const input = bytes(row, first + 5)
     const claim: HeldClaim = {
       workerId,
@@ -44,10 +44,36 @@ export class TakenRows {
       claimedAt: this.#now,
       expiresAt: ttlMs === null ? null : later(this.#now, ttlMs),
     }
+    // Left out where it is the one before.
+    if (row[first + 6] !== null) {
+      const entries =
+        row[first + 4] === null ? [entryOf(row, first, taskId, deliveries, claim)] : first + 4
+      this.#stored = toInstance(row, instanceId, entries, first + 6)
+    }
     return {
-      ...{ instanceId, taskId: text(row, first + 3), claim, deliveries: number(row, first + 1) },
+      ...{ instanceId, taskId, claim, deliveries },
       ...(this.#stored === undefined ? undefined : { stored: this.#stored }),
       ...(input === null ? undefined : { input }),
     }
   }
+}
+
+/** The entry of a task in its instance's own row, of which only what is not known by then came along. */
+function entryOf(
+  row: Row,
+  first: number,
+  taskId: string,
+  deliveries: number,
+  { workerId, token, claimedAt, expiresAt }: HeldClaim,
+): EntryRecord {
+  const priority = number(row, first + 12)
+  const attempt = number(row, first + 13)
+  const lastFailedWorker = textOrNull(row, first + 14)
+  const availableSince = number(row, first + 15)
+  const inputTaskId = textOrNull(row, first + 16)
+  const isTimer = row[first + 17] === true
+  return [
+    ...([taskId, priority, attempt, lastFailedWorker, availableSince, inputTaskId] as const),
+    ...([deliveries, isTimer, workerId, token, claimedAt, expiresAt] as const),
+  ]
 }

@@ -19,26 +19,24 @@ export const isDue = (
 ): string => `(EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class = 0 AND t.queue_at <= ${now})
     OR EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class = 1 AND t.queue_at <= ${now}))`
 
-/** The first entry that is not simply a task that waits: of what kind, and when it is to be looked at. */
-export const PROBE: string = `SELECT t.queue_class, t.queue_at INTO v_special, v_over FROM {s}.work t
-    WHERE t.queue_class <= 2 ORDER BY t.queue_class, t.queue_at LIMIT 1;`
-/** Whether it shows that there is no timer or signal, and that no claim has expired. */
-export const isQuiet = (now: string): string => `coalesce(v_special = 2 AND v_over > ${now}, true)`
-
 /**
- * As a rule there is one class of tasks: that is seen at once. The last class is looked for from its
- * end, because at the front lie entries of past claims; then FOUND tells whether there is another.
+ * What the queue has: a timer or signal, when to look for an expired claim, and, since as a rule there
+ * is one class of tasks, the last class. It is looked for from its end, because at the front lie entries
+ * of past claims. One statement, since preparing several costs more.
  */
-const ONLY_CLASS = `SELECT t.queue_class INTO v_class FROM {s}.work t WHERE t.queue_class > 2
-    ORDER BY t.queue_class DESC, t.queue_at DESC LIMIT 1;
-    IF FOUND THEN
-      PERFORM 1 FROM {s}.work t WHERE t.queue_class > 2 AND t.queue_class < v_class LIMIT 1;
-    END IF;`
+export const PROBE: string = `SELECT
+      (SELECT t.queue_class FROM {s}.work t WHERE t.queue_class < 2 ORDER BY t.queue_class, t.queue_at LIMIT 1),
+      (SELECT t.queue_at FROM {s}.work t WHERE t.queue_class = 2 ORDER BY t.queue_class, t.queue_at LIMIT 1),
+      (SELECT t.queue_class FROM {s}.work t WHERE t.queue_class > 2
+        ORDER BY t.queue_class DESC, t.queue_at DESC LIMIT 1)
+    INTO v_special, v_over, v_class;`
+/** Whether it shows that there is no timer or signal, and that no claim has expired. */
+export const isQuiet = (now: string): string =>
+  `(v_special IS NULL AND coalesce(v_over > ${now}, true))`
 
-/** The first due task of a class that nobody is at: some of its columns. */
-const firstOfClass = (columns: string): string => `SELECT ${columns} FROM {s}.work t
-        WHERE t.queue_class = v_class AND t.queue_at <= p_now
-        ORDER BY t.queue_at, t.key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED;`
+/** Then FOUND tells whether there is another class than the last one. */
+const OTHER_CLASS =
+  'PERFORM 1 FROM {s}.work t WHERE t.queue_class > 2 AND t.queue_class < v_class LIMIT 1;'
 
 /** What a claim makes of a task t. */
 const CLAIMED = `queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
@@ -49,9 +47,13 @@ const CLAIMED = `queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
 const INPUT = `CASE WHEN t.input_task_id IS NOT NULL THEN (SELECT encode(r.output, 'hex') FROM {s}.result r
           WHERE r.instance_key = t.key AND r.task_id = t.input_task_id) END`
 
-/** A claimed task t and its instance as JSON, as taken-rows.ts reads it, where they are the same row. */
-const TAKEN = `json_build_array(t.token, t.deliveries, t.id, t.task_id, json_build_array(${ENTRY}), ${INPUT},
-          ${INSTANCE.replaceAll('i.', 't.')})::text`
+/**
+ * A claimed task t and its instance as JSON, as taken-rows.ts reads it, where they are the same row:
+ * then it is open, so there is neither a signal nor a final output, and the rest is the entry's.
+ */
+const TAKEN = `json_build_array(t.token, t.deliveries, t.id, t.task_id, NULL, ${INPUT},
+          ${NUMBERS.replaceAll('i.', 't.')}, t.definition_hash, NULL, t.head, encode(t.initial_input, 'hex'), NULL,
+          t.priority, t.attempt, t.last_failed_worker, t.available_since, t.input_task_id, t.timer)::text`
 
 /** The same of a task of a fork. */
 const TAKEN_OF_FORK = `SELECT json_build_array(t.token, t.deliveries, t.id, t.task_id, {s}.entries(t.id), ${INPUT},
@@ -67,6 +69,21 @@ const INSTANCE_OF_BOTH = `CASE WHEN x.slot = 0 THEN ${NUMBERS.replaceAll('i.', '
           WHEN i.id IS NOT NULL THEN ${NUMBERS} END, coalesce(x.definition_hash, i.definition_hash),
         coalesce(x.signals, i.signals), coalesce(x.head, i.head),
         encode(coalesce(x.initial_input, i.initial_input), 'hex'), encode(coalesce(x.final_output, i.final_output), 'hex')`
+
+/** Claims the first task of a class, if there is one that is due: v_taken. */
+const FIRST = `SELECT t.ctid, t.key, t.input_task_id INTO v_tid, v_key, v_input_task FROM {s}.work t
+        WHERE t.queue_class = v_class AND t.queue_at <= p_now
+        ORDER BY t.queue_at, t.key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED;
+      IF v_input_task IS NOT NULL THEN
+        SELECT encode(r.output, 'hex') INTO v_input FROM {s}.result r
+        WHERE r.instance_key = v_key AND r.task_id = v_input_task;
+      END IF;
+      IF v_tid IS NOT NULL THEN
+        UPDATE {s}.work t SET ${CLAIMED} WHERE t.ctid = v_tid
+        RETURNING t.slot, t.ctid, CASE WHEN t.slot = 0 THEN ${TAKEN.replace(INPUT, 'v_input')} END
+        INTO v_slot, v_tid, v_taken;
+        IF v_slot > 0 THEN v_taken := (${TAKEN_OF_FORK} WHERE t.ctid = v_tid); END IF;
+      END IF;`
 
 /** Until when a claim t lasts that is prolonged as r says. */
 const EXPIRY = `CASE WHEN t.expires_at IS NULL THEN NULL ELSE least(
@@ -152,11 +169,11 @@ BEGIN
 END $$;
 
 -- Claims the best due tasks, best first: taken has them as JSON, for those of a fork that follow each
--- other with their instance but once. p_quiet: it is known that no claim has expired. To prepare a
--- statement for running costs more than to run it, the more so the more there is in it: so several small
--- ones are faster than one, and a value for each row is than columns.
+-- other with their instance but once. p_quiet: it is known that no claim has expired, and p_class is the
+-- last class of the queue. To prepare a statement for running costs more than to run it, the more so the
+-- more there is in it: so a value for each row is faster than columns.
 CREATE FUNCTION {s}.take(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer, p_filter text,
-  p_aging bigint, p_now bigint, p_quiet boolean)
+  p_aging bigint, p_now bigint, p_quiet boolean, p_class bigint)
 RETURNS TABLE (slot integer, token bigint, instance_id text, task_id text, taken text)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -168,26 +185,15 @@ DECLARE
   v_want integer;
   v_found integer;
   v_class bigint;
-  v_tid tid;
   v_tids tid[];
   v_row record;
   v_last bigint;
 BEGIN
   IF p_filter = '' AND p_quiet THEN
-    ${ONLY_CLASS}
-    IF v_class IS NULL THEN RETURN; END IF;
+    IF p_class IS NULL THEN RETURN; END IF;
+    v_class := p_class;
+    ${OTHER_CLASS}
     IF NOT FOUND THEN
-      IF p_limit = 1 THEN
-        ${firstOfClass('t.ctid INTO v_tid')}
-        IF NOT FOUND THEN RETURN; END IF;
-        UPDATE {s}.work t SET ${CLAIMED} WHERE t.ctid = v_tid
-        RETURNING t.slot, t.token, t.id, t.task_id, t.ctid, CASE WHEN t.slot = 0 THEN ${TAKEN} END
-        INTO slot, token, instance_id, task_id, v_tid, taken;
-        IF NOT FOUND THEN RETURN; END IF;
-        IF slot > 0 THEN taken := (${TAKEN_OF_FORK} WHERE t.ctid = v_tid); END IF;
-        RETURN NEXT;
-        RETURN;
-      END IF;
       v_classes := ARRAY[v_class];
     END IF;
   END IF;
@@ -274,8 +280,40 @@ BEGIN
   END LOOP;
 END $$;
 
--- The best tasks, claimed for p_ttl milliseconds, -1 for ever: rows of JSON, of which the first begins
--- with the clock and what is due.
+-- The best task, claimed for p_ttl milliseconds, -1 for ever: JSON that begins with the clock and what is
+-- due. As a rule there is one class, and no claim has expired: then it is done in small statements.
+CREATE FUNCTION {s}.claim_one(p_worker text, p_mark bigint, p_ttl bigint, p_filter text, p_aging bigint)
+RETURNS text LANGUAGE plpgsql ${SETTINGS} AS $$
+#variable_conflict use_column
+DECLARE
+  p_now bigint := {s}.now_ms();
+  v_expiry bigint := CASE WHEN p_ttl < 0 THEN NULL ELSE least(p_now + p_ttl, 253402300799999) END;
+  v_special bigint;
+  v_over bigint;
+  v_class bigint;
+  v_tid tid;
+  v_key bigint;
+  v_input_task text;
+  v_input text;
+  v_slot integer;
+  v_taken text;
+BEGIN
+  ${PROBE}
+  IF p_filter = '' AND ${isQuiet('p_now')} THEN
+    IF v_class IS NULL THEN RETURN '[' || p_now || ',null]'; END IF;
+    ${OTHER_CLASS}
+    IF NOT FOUND THEN
+      ${FIRST}
+      RETURN '[' || p_now || ',null' || coalesce(',' || substr(v_taken, 2), ']');
+    END IF;
+  END IF;
+  SELECT f.taken INTO v_taken FROM {s}.take(p_worker, p_mark, p_ttl, 1, p_filter, p_aging, p_now,
+    ${isQuiet('p_now')}, v_class) AS f;
+  RETURN '[' || p_now || ',' || CASE WHEN v_special IS NULL THEN 'null'
+    ELSE coalesce(array_to_json({s}.due_instances(p_now))::text, 'null') END || coalesce(',' || substr(v_taken, 2), ']');
+END $$;
+
+-- The best tasks, as claim_one claims one: rows, of which the first begins with the clock and what is due.
 CREATE FUNCTION {s}.claim_available(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer,
   p_filter text, p_aging bigint)
 RETURNS SETOF text LANGUAGE plpgsql ${SETTINGS} AS $$
@@ -296,36 +334,28 @@ DECLARE
 BEGIN
   ${PROBE}
   IF p_filter = '' AND ${isQuiet('p_now')} THEN
-    ${ONLY_CLASS}
+    IF v_class IS NOT NULL THEN
+      ${OTHER_CLASS}
+    END IF;
     IF v_class IS NULL THEN
       p_limit := 0;
     ELSIF NOT FOUND THEN
       -- The first one, often the only one, without the price of calling a function for rows.
-      ${firstOfClass('t.ctid, t.key, t.input_task_id INTO v_tid, v_key, v_input_task')}
-      IF FOUND THEN
-        IF v_input_task IS NOT NULL THEN
-          SELECT encode(r.output, 'hex') INTO v_input FROM {s}.result r
-          WHERE r.instance_key = v_key AND r.task_id = v_input_task;
-        END IF;
-        UPDATE {s}.work t SET ${CLAIMED} WHERE t.ctid = v_tid
-        RETURNING t.slot, t.ctid, CASE WHEN t.slot = 0 THEN ${TAKEN.replace(INPUT, 'v_input')} END
-        INTO v_slot, v_tid, v_taken;
-        IF v_slot > 0 THEN v_taken := (${TAKEN_OF_FORK} WHERE t.ctid = v_tid); END IF;
+      ${FIRST}
+      IF v_taken IS NOT NULL THEN
         RETURN NEXT '[' || p_now || ',null,' || substr(v_taken, 2);
-        IF p_limit > 1 THEN
-          RETURN QUERY SELECT '[0,null,' || substr(f.taken, 2)
-            FROM {s}.take(p_worker, p_mark, p_ttl, p_limit - 1, p_filter, p_aging, p_now, true) AS f;
-        END IF;
+        RETURN QUERY SELECT '[0,null,' || substr(f.taken, 2)
+          FROM {s}.take(p_worker, p_mark, p_ttl, p_limit - 1, p_filter, p_aging, p_now, true, v_class) AS f;
         RETURN;
       END IF;
       p_limit := 0;
     END IF;
   END IF;
-  v_first := '[' || p_now || ',' || CASE WHEN v_special < 2
-    THEN coalesce(array_to_json({s}.due_instances(p_now))::text, 'null') ELSE 'null' END;
+  v_first := '[' || p_now || ',' || CASE WHEN v_special IS NULL THEN 'null'
+    ELSE coalesce(array_to_json({s}.due_instances(p_now))::text, 'null') END;
   IF p_limit > 0 THEN
     FOR v_taken IN SELECT f.taken FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, p_now,
-      ${isQuiet('p_now')}) AS f
+      ${isQuiet('p_now')}, v_class) AS f
     LOOP
       RETURN NEXT coalesce(v_first, '[0,null') || ',' || substr(v_taken, 2);
       v_first := NULL;

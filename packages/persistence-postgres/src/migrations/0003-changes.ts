@@ -374,7 +374,7 @@ BEGIN
       v_rows := array_position(n_groups, v_group);
       v_expected := 0;
       FOR v_taken IN SELECT * FROM {s}.take(n_workers[v_rows], n_marks[v_rows], n_ttls[v_rows],
-        cardinality(v_asking), n_filters[v_rows], p_aging, v_now, false)
+        cardinality(v_asking), n_filters[v_rows], p_aging, v_now, false, NULL)
       LOOP
         v_expected := v_expected + 1;
         v_next_ids[v_asking[v_expected]] := v_taken.instance_id;

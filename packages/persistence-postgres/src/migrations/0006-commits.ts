@@ -50,6 +50,7 @@ DECLARE
   v_due text[];
   v_special bigint;
   v_over bigint;
+  v_class bigint;
   v_next record;
   v_tokens bigint[];
   v_ended bigint[];
@@ -118,13 +119,13 @@ BEGIN
   END IF;
   IF p_claims THEN
     ${PROBE}
-    IF v_special < 2 THEN v_due := {s}.due_instances(v_now); END IF;
+    IF v_special IS NOT NULL THEN v_due := {s}.due_instances(v_now); END IF;
   END IF;
   IF cardinality(p_routes) > 0 THEN PERFORM {s}.wake(p_routes, v_now); END IF;
   RETURN NEXT json_build_array(v_now, v_due, v_done || v_ends, v_tokens)::text;
   IF v_completed = 0 OR NOT p_claims THEN RETURN; END IF;
   FOR v_next IN SELECT f.token, f.instance_id, f.task_id, f.taken
-    FROM {s}.take(p_worker, p_mark, p_ttl, v_completed, p_filter, p_aging, v_now, ${isQuiet('v_now')}) AS f
+    FROM {s}.take(p_worker, p_mark, p_ttl, v_completed, p_filter, p_aging, v_now, ${isQuiet('v_now')}, v_class) AS f
   LOOP
     v_next_ids := v_next_ids || v_next.instance_id;
     v_next_tasks := v_next_tasks || v_next.task_id;
