@@ -85,6 +85,11 @@ const FIRST = `SELECT t.ctid, t.key, t.input_task_id INTO v_tid, v_key, v_input_
         IF v_slot > 0 THEN v_taken := (${TAKEN_OF_FORK} WHERE t.ctid = v_tid); END IF;
       END IF;`
 
+/** The first tasks of a class that are due and nobody is at, best first, locked; null where there are none. */
+const LOCKED = `SELECT array_agg(x.tid), bool_or(x.slot > 0) INTO v_tids, v_has_forks FROM (
+          SELECT t.ctid AS tid, t.slot FROM {s}.work t WHERE t.queue_class = v_class AND t.queue_at <= p_now
+          ORDER BY t.queue_at, t.key, t.tie LIMIT p_limit FOR UPDATE SKIP LOCKED) AS x;`
+
 /** Until when a claim t lasts that is prolonged as r says. */
 const EXPIRY = `CASE WHEN t.expires_at IS NULL THEN NULL ELSE least(
   CASE r.kind WHEN 1 THEN greatest(t.expires_at, v_now) ELSE v_now END + r.ms, 253402300799999) END`
@@ -186,6 +191,7 @@ DECLARE
   v_found integer;
   v_class bigint;
   v_tids tid[];
+  v_has_forks boolean;
   v_row record;
   v_last bigint;
 BEGIN
@@ -211,8 +217,13 @@ BEGIN
     LOOP
       IF cardinality(v_classes) = 1 THEN
         v_class := v_classes[1];
-        v_tids := ARRAY(SELECT t.ctid FROM {s}.work t WHERE t.queue_class = v_class AND t.queue_at <= p_now
-          ORDER BY t.queue_at, t.key, t.tie LIMIT v_left FOR UPDATE SKIP LOCKED);
+        ${LOCKED.replace('p_limit', 'v_left')}
+        IF NOT v_has_forks THEN
+          RETURN QUERY UPDATE {s}.work t SET ${CLAIMED} FROM unnest(v_tids) AS best (tid) WHERE t.ctid = best.tid
+            RETURNING t.slot, t.token, t.id, t.task_id, ${TAKEN};
+          v_left := v_left - cardinality(v_tids);
+          EXIT;
+        END IF;
         v_found := 0;
       ELSE
         -- Others may be at the best ones: then further ones are looked at.
@@ -329,6 +340,8 @@ DECLARE
   v_input_task text;
   v_input text;
   v_slot integer;
+  v_tids tid[];
+  v_has_forks boolean;
   v_first text;
   v_taken text;
 BEGIN
@@ -344,8 +357,15 @@ BEGIN
       ${FIRST}
       IF v_taken IS NOT NULL THEN
         RETURN NEXT '[' || p_now || ',null,' || substr(v_taken, 2);
-        RETURN QUERY SELECT '[0,null,' || substr(f.taken, 2)
-          FROM {s}.take(p_worker, p_mark, p_ttl, p_limit - 1, p_filter, p_aging, p_now, true, v_class) AS f;
+        p_limit := p_limit - 1;
+        ${LOCKED}
+        IF NOT v_has_forks THEN
+          RETURN QUERY UPDATE {s}.work t SET ${CLAIMED} FROM unnest(v_tids) AS best (tid) WHERE t.ctid = best.tid
+            RETURNING ${TAKEN.replace('json_build_array(', 'json_build_array(0, NULL, ')};
+        ELSIF v_has_forks THEN
+          RETURN QUERY SELECT '[0,null,' || substr(f.taken, 2)
+            FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, p_now, true, v_class) AS f;
+        END IF;
         RETURN;
       END IF;
       p_limit := 0;
