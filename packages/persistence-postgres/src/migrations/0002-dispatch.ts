@@ -51,7 +51,8 @@ const INPUT = `CASE WHEN t.input_task_id IS NOT NULL THEN (SELECT encode(r.outpu
  * A claimed task t and its instance as JSON, as taken-rows.ts reads it, where they are the same row:
  * then it is open, so there is neither a signal nor a final output, and the rest is the entry's.
  */
-const TAKEN = `json_build_array(t.token, t.deliveries, t.id, t.task_id, NULL, ${INPUT},
+const taken = ({ before = '', input = INPUT } = {}): string =>
+  `json_build_array(${before}t.token, t.deliveries, t.id, t.task_id, NULL, ${input},
           ${NUMBERS.replaceAll('i.', 't.')}, t.definition_hash, NULL, t.head, encode(t.initial_input, 'hex'), NULL,
           t.priority, t.attempt, t.last_failed_worker, t.available_since, t.input_task_id, t.timer)::text`
 
@@ -70,25 +71,15 @@ const INSTANCE_OF_BOTH = `CASE WHEN x.slot = 0 THEN ${NUMBERS.replaceAll('i.', '
         coalesce(x.signals, i.signals), coalesce(x.head, i.head),
         encode(coalesce(x.initial_input, i.initial_input), 'hex'), encode(coalesce(x.final_output, i.final_output), 'hex')`
 
-/** Claims the first task of a class, if there is one that is due: v_taken. */
-const FIRST = `SELECT t.ctid, t.key, t.input_task_id INTO v_tid, v_key, v_input_task FROM {s}.work t
-        WHERE t.queue_class = v_class AND t.queue_at <= p_now
-        ORDER BY t.queue_at, t.key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED;
-      IF v_input_task IS NOT NULL THEN
-        SELECT encode(r.output, 'hex') INTO v_input FROM {s}.result r
-        WHERE r.instance_key = v_key AND r.task_id = v_input_task;
-      END IF;
-      IF v_tid IS NOT NULL THEN
-        UPDATE {s}.work t SET ${CLAIMED} WHERE t.ctid = v_tid
-        RETURNING t.slot, t.ctid, CASE WHEN t.slot = 0 THEN ${TAKEN.replace(INPUT, 'v_input')} END
-        INTO v_slot, v_tid, v_taken;
-        IF v_slot > 0 THEN v_taken := (${TAKEN_OF_FORK} WHERE t.ctid = v_tid); END IF;
-      END IF;`
-
 /** The first tasks of a class that are due and nobody is at, best first, locked; null where there are none. */
-const LOCKED = `SELECT array_agg(x.tid), bool_or(x.slot > 0) INTO v_tids, v_has_forks FROM (
+const locked = (limit: string): string =>
+  `SELECT array_agg(x.tid), bool_or(x.slot > 0) INTO v_tids, v_has_forks FROM (
           SELECT t.ctid AS tid, t.slot FROM {s}.work t WHERE t.queue_class = v_class AND t.queue_at <= p_now
-          ORDER BY t.queue_at, t.key, t.tie LIMIT p_limit FOR UPDATE SKIP LOCKED) AS x;`
+          ORDER BY t.queue_at, t.key, t.tie LIMIT ${limit} FOR UPDATE SKIP LOCKED) AS x;`
+
+/** Claims them, in their order. */
+const CLAIM_LOCKED = `UPDATE {s}.work t SET ${CLAIMED}
+          FROM unnest(v_tids) AS best (tid) WHERE t.ctid = best.tid`
 
 /** Until when a claim t lasts that is prolonged as r says. */
 const EXPIRY = `CASE WHEN t.expires_at IS NULL THEN NULL ELSE least(
@@ -217,10 +208,10 @@ BEGIN
     LOOP
       IF cardinality(v_classes) = 1 THEN
         v_class := v_classes[1];
-        ${LOCKED.replace('p_limit', 'v_left')}
+        ${locked('v_left')}
         IF NOT v_has_forks THEN
-          RETURN QUERY UPDATE {s}.work t SET ${CLAIMED} FROM unnest(v_tids) AS best (tid) WHERE t.ctid = best.tid
-            RETURNING t.slot, t.token, t.id, t.task_id, ${TAKEN};
+          RETURN QUERY ${CLAIM_LOCKED}
+            RETURNING t.slot, t.token, t.id, t.task_id, ${taken()};
           v_left := v_left - cardinality(v_tids);
           EXIT;
         END IF;
@@ -244,8 +235,8 @@ BEGIN
               AND t.queue_at <= p_now FOR UPDATE SKIP LOCKED) AS x LIMIT v_left);
       END IF;
       FOR v_row IN
-        UPDATE {s}.work t SET ${CLAIMED} FROM unnest(v_tids) AS best (tid) WHERE t.ctid = best.tid
-        RETURNING t.key, t.slot, t.token, t.id, t.task_id, t.ctid AS tid, CASE WHEN t.slot = 0 THEN ${TAKEN} END AS taken
+        ${CLAIM_LOCKED}
+        RETURNING t.key, t.slot, t.token, t.id, t.task_id, t.ctid AS tid, CASE WHEN t.slot = 0 THEN ${taken()} END AS taken
       LOOP
         slot := v_row.slot;
         token := v_row.token;
@@ -314,7 +305,19 @@ BEGIN
     IF v_class IS NULL THEN RETURN '[' || p_now || ',null]'; END IF;
     ${OTHER_CLASS}
     IF NOT FOUND THEN
-      ${FIRST}
+      SELECT t.ctid, t.key, t.input_task_id INTO v_tid, v_key, v_input_task FROM {s}.work t
+      WHERE t.queue_class = v_class AND t.queue_at <= p_now
+      ORDER BY t.queue_at, t.key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED;
+      IF v_input_task IS NOT NULL THEN
+        SELECT encode(r.output, 'hex') INTO v_input FROM {s}.result r
+        WHERE r.instance_key = v_key AND r.task_id = v_input_task;
+      END IF;
+      IF v_tid IS NOT NULL THEN
+        UPDATE {s}.work t SET ${CLAIMED} WHERE t.ctid = v_tid
+        RETURNING t.slot, t.ctid, CASE WHEN t.slot = 0 THEN ${taken({ input: 'v_input' })} END
+        INTO v_slot, v_tid, v_taken;
+        IF v_slot > 0 THEN v_taken := (${TAKEN_OF_FORK} WHERE t.ctid = v_tid); END IF;
+      END IF;
       RETURN '[' || p_now || ',null' || coalesce(',' || substr(v_taken, 2), ']');
     END IF;
   END IF;
@@ -335,11 +338,6 @@ DECLARE
   v_special bigint;
   v_over bigint;
   v_class bigint;
-  v_tid tid;
-  v_key bigint;
-  v_input_task text;
-  v_input text;
-  v_slot integer;
   v_tids tid[];
   v_has_forks boolean;
   v_first text;
@@ -353,22 +351,12 @@ BEGIN
     IF v_class IS NULL THEN
       p_limit := 0;
     ELSIF NOT FOUND THEN
-      -- The first one, often the only one, without the price of calling a function for rows.
-      ${FIRST}
-      IF v_taken IS NOT NULL THEN
-        RETURN NEXT '[' || p_now || ',null,' || substr(v_taken, 2);
-        p_limit := p_limit - 1;
-        ${LOCKED}
-        IF NOT v_has_forks THEN
-          RETURN QUERY UPDATE {s}.work t SET ${CLAIMED} FROM unnest(v_tids) AS best (tid) WHERE t.ctid = best.tid
-            RETURNING ${TAKEN.replace('json_build_array(', 'json_build_array(0, NULL, ')};
-        ELSIF v_has_forks THEN
-          RETURN QUERY SELECT '[0,null,' || substr(f.taken, 2)
-            FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, p_now, true, v_class) AS f;
-        END IF;
+      ${locked('p_limit')}
+      IF NOT v_has_forks THEN
+        RETURN QUERY ${CLAIM_LOCKED} RETURNING ${taken({ before: 'p_now, NULL, ' })};
         RETURN;
       END IF;
-      p_limit := 0;
+      IF v_tids IS NULL THEN p_limit := 0; END IF;
     END IF;
   END IF;
   v_first := '[' || p_now || ',' || CASE WHEN v_special IS NULL THEN 'null'
