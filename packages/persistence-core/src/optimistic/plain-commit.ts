@@ -3,6 +3,7 @@ import { type DispatchEntry, isHeldBy, isServed } from '../dispatch.ts'
 import type { SnapshotHead } from '../snapshot.ts'
 import type { CommitTaskParams } from '../task-claim-store.ts'
 import { CLOCK_TOLERANCE_MS, ORDER_STEP, timeOfChange } from './instance-edit.ts'
+import { plainEntry } from './plain-entry.ts'
 import type { InstanceWrite, StoredInstance } from './store.ts'
 
 const NO_CHANGES: readonly never[] = []
@@ -54,18 +55,7 @@ export function plainCommit(
     if (position.kind !== 'at-task' || position.taskId === taskId) return null
     const going = { status: 'in-progress', position, lastCompletedTaskId: taskId } as const
     after = { ...head, revision, updatedAt: at, state: going, priority, tags, deadline }
-    added = {
-      taskId: position.taskId,
-      priority: priority ?? DEFAULT_PRIORITY,
-      tags,
-      attempt: 1,
-      lastFailedWorker: null,
-      availableSince: at,
-      inputTaskId: taskId,
-      deliveries: 0,
-      timer: false,
-      claim: null,
-    }
+    added = plainEntry(position.taskId, priority, tags, at, taskId)
   } else return null
   const fresh = added === null ? NO_CHANGES : [added]
   const { token } = entry.claim

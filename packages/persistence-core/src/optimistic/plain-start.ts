@@ -1,7 +1,6 @@
-import { DEFAULT_PRIORITY } from '../check.ts'
-import type { DispatchEntry } from '../dispatch.ts'
 import type { SnapshotHead, WorkflowSnapshot } from '../snapshot.ts'
 import { CLOCK_TOLERANCE_MS } from './instance-edit.ts'
+import { plainEntry } from './plain-entry.ts'
 import type { InstanceWrite } from './store.ts'
 
 const NO_CHANGES: readonly never[] = []
@@ -39,19 +38,7 @@ export function plainStart(snapshot: WorkflowSnapshot, at: number): InstanceWrit
     loopIterations: snapshot.loopIterations.size === 0 ? NOTHING : snapshot.loopIterations,
     traceParent: snapshot.traceParent,
   }
-  const entry: DispatchEntry = {
-    taskId: position.taskId,
-    priority: snapshot.priority ?? DEFAULT_PRIORITY,
-    tags,
-    attempt: 1,
-    lastFailedWorker: null,
-    availableSince: at,
-    inputTaskId: lastCompletedTaskId,
-    deliveries: 0,
-    timer: false,
-    claim: null,
-  }
-  const entries = [entry]
+  const entries = [plainEntry(position.taskId, head.priority, tags, at, lastCompletedTaskId)]
   return {
     instanceId,
     before: null,
