@@ -23,7 +23,8 @@ export async function readPart(root: string, name: string): Promise<Total> {
   try {
     return JSON.parse(await readFile(file(root, name), 'utf8'))
   } catch {
-    return { passed: 0, failed: 1, skipped: 0, problem: `${name}: the tests did not finish` }
+    const problem = `${name}: the tests did not finish`
+    return { passed: 0, failed: 1, skipped: 0, problem, failures: [] }
   }
 }
 

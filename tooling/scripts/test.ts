@@ -3,8 +3,9 @@
  *
  *     pnpm test [--force] [--filter=@sayiir/persistence-core] [-- vitest's own arguments]
  *
- * The numbers come from vitest's JSON reports. A package that has a `test` script and leaves no
- * report counts as a failure, and so does a run without a single test.
+ * The numbers, and before them what failed and how, come from vitest's JSON reports. A package that
+ * has a `test` script and leaves no report counts as a failure, and so does a run without a single
+ * test.
  *
  * `--part=name` leaves the sum to a later `--total=name,name`, which adds up those runs.
  * `--on-servers` takes only the packages that are tested on servers.
@@ -18,6 +19,8 @@ import { partOf, readPart, startPart, writePart } from './parts.ts'
 import { type PackageCount, read, sum, type Total } from './report.ts'
 import { turbo } from './turbo.ts'
 
+const failuresShown = 50
+
 const args = process.argv.slice(2)
 const total = partOf(args, '--total')
 const part = partOf(args, '--part')
@@ -29,7 +32,7 @@ if (total !== undefined) {
 } else {
   await startPart(root, part ?? 'last')
   const turboArgs = await argsForTurbo()
-  const none = { passed: 0, failed: 0, skipped: 0 }
+  const none = { passed: 0, failed: 0, skipped: 0, failures: [] }
   const counted = turboArgs === null ? none : await run(turboArgs)
   await writePart(root, part ?? 'last', counted)
   if (part === undefined) end(counted)
@@ -104,8 +107,14 @@ interface PlannedTask {
   readonly command: string
 }
 
+/** The failures again, in one place: the output above is that of all packages, thousands of lines. */
 function end(counted: Total): void {
-  const { passed, failed, skipped } = counted
+  const { passed, failed, skipped, failures } = counted
+  for (const { name, message } of failures.slice(0, failuresShown)) {
+    console.log(`\nFAILED ${name}\n${message.replace(/^/gm, '  ')}`)
+  }
+  if (failures.length > failuresShown) console.log(`\nand ${failures.length - failuresShown} more`)
+  if (failures.length > 0) console.log()
   console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
   process.exitCode = exitCode(counted)
 }
