@@ -3,7 +3,7 @@ import type { ViteUserConfig } from 'vitest/config'
 
 const config: ViteUserConfig = {
   ...shared,
-  test: { ...shared.test, globalSetup: 'test/setup.ts', testTimeout: 60_000 },
+  test: { ...shared.test, globalSetup: 'test/setup.ts' },
 }
 
 export default config

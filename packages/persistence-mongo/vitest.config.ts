@@ -3,7 +3,7 @@ import { mergeConfig, type ViteUserConfig } from 'vitest/config'
 
 /** The first start of a server may have to install it. */
 const mongo: ViteUserConfig = mergeConfig(config, {
-  test: { globalSetup: 'test/setup.ts', testTimeout: 60_000, hookTimeout: 900_000 },
+  test: { globalSetup: 'test/setup.ts', hookTimeout: 900_000 },
 })
 
 export default mongo

@@ -15,8 +15,9 @@ const config: ViteUserConfig = {
     execArgv: ['--disable-warning=ExperimentalWarning', `--conditions=${source}`],
     // turbo runs two packages at a time.
     maxWorkers: Math.max(1, Math.ceil(availableParallelism() / 2)),
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // Only ends what hangs: beside servers and other tests on two cores, ten processes take their time.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     reporters: ['default', 'json'],
     outputFile: { json: '.reports/vitest.json' },
   },

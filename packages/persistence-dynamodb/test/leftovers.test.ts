@@ -112,7 +112,7 @@ test('S5 a writer cut off between chunks changes nothing that is read', async ()
   const looker = admin()
   const before = (await itemsOf(keyPrefix, 'i', looker)).length
   await vi.waitUntil(async () => (await itemsOf(keyPrefix, 'i', looker)).length > before + 2, {
-    timeout: 10_000,
+    timeout: 30_000,
     interval: 5,
   })
   proxy.cut()

@@ -56,7 +56,7 @@ test.each(['cut', 'blackhole'] as const)(
     proxy.heal()
     await expect
       .poll(() => backend.loadSnapshot('i').then(({ instanceId }) => instanceId, String), {
-        timeout: 10_000,
+        timeout: 30_000,
       })
       .toBe('i')
     await backend.saveSnapshot(atTask('k'))
@@ -75,7 +75,7 @@ test.each([true, false])(
     const lost = async <T>(call: () => Promise<T>, landed: () => Promise<unknown>): Promise<T> => {
       proxy.swallowReplies()
       const calling = call()
-      await expect.poll(landed, { timeout: 10_000 }).toBeTruthy()
+      await expect.poll(landed, { timeout: 30_000 }).toBeTruthy()
       proxy.heal()
       return calling
     }
@@ -120,7 +120,7 @@ test('commits that travel together, and whose reply is lost, count once each', a
   const outcome = { kind: 'completed', output, next: { finalOutput: output } } as const
   const committing = Promise.all(tasks.map(({ claim }) => backend.commitTask({ claim, outcome })))
   await expect
-    .poll(async () => (await direct.stats()).byStatus.completed, { timeout: 10_000 })
+    .poll(async () => (await direct.stats()).byStatus.completed, { timeout: 30_000 })
     .toBeGreaterThan(0)
   proxy.heal()
   const receipts = await committing
@@ -136,7 +136,7 @@ test('a claim of a task whose reply is lost is found again', async () => {
   await backend.saveSnapshot(atTask('i'))
   proxy.swallowReplies()
   const calling = claimed(backend, 'i')
-  await expect.poll(async () => (await direct.stats()).claimed, { timeout: 10_000 }).toBe(1)
+  await expect.poll(async () => (await direct.stats()).claimed, { timeout: 30_000 }).toBe(1)
   proxy.heal()
   const claim = await calling
   await direct.renewTaskClaim(claim, 1000)

@@ -41,7 +41,7 @@ async function listening({ sent }: Awaited<ReturnType<typeof watched>>): Promise
   await vi.waitFor(
     () => expect(sent.some(({ commandName }) => commandName === 'getMore')).toBe(true),
     {
-      timeout: 10_000,
+      timeout: 30_000,
     },
   )
 }

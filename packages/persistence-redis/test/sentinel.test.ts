@@ -134,7 +134,7 @@ test('waitReplicas waits until a replica has the change, and tells when too few 
   const saving = patient.saveSnapshot(atTask('late')).then(() => {
     isAcknowledged = true
   })
-  await vi.waitUntil(() => has(master, 'late'), 10_000)
+  await vi.waitUntil(() => has(master, 'late'), 30_000)
   expect(isAcknowledged).toBe(false)
   const { hostname, port } = new URL(service.urls[1] ?? '')
   await replica.call('REPLICAOF', hostname, port)

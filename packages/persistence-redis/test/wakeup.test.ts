@@ -89,7 +89,7 @@ test('of a hundred who wait on one object one goes for a task', async () => {
   await quiet()
   calls = { look: 0, 'claim-available': 0 }
   await producer.saveSnapshot(atTask('i'))
-  await vi.waitUntil(() => progress.done === 1, 10_000)
+  await vi.waitUntil(() => progress.done === 1, 30_000)
   await quiet()
   // The one that works comes back and waits again; one look is for all others.
   expect(calls['claim-available']).toBeLessThanOrEqual(4)
@@ -104,7 +104,7 @@ test('of ten objects with ten each few go for a task, and each object looks abou
   await quiet()
   calls = { look: 0, 'claim-available': 0 }
   await producer.saveSnapshot(atTask('i'))
-  await vi.waitUntil(() => progress.done === 1, 10_000)
+  await vi.waitUntil(() => progress.done === 1, 30_000)
   await quiet()
   expect(calls['claim-available']).toBeLessThanOrEqual(2 * BACKENDS)
   expect(calls.look).toBeLessThanOrEqual(3 * BACKENDS)
@@ -117,7 +117,7 @@ test('everybody has something to do soon where there is work for all', async () 
   await Promise.all(
     Array.from({ length: WAITERS * 2 }, (_, index) => producer.saveSnapshot(atTask(`i${index}`))),
   )
-  await vi.waitUntil(() => progress.done === WAITERS * 2, 10_000)
+  await vi.waitUntil(() => progress.done === WAITERS * 2, 30_000)
 })
 
 test('a wait that was over at once does not get in the way of the next', async () => {
@@ -131,7 +131,7 @@ test('a wait that was over at once does not get in the way of the next', async (
   await quiet()
   calls = { look: 0, 'claim-available': 0 }
   const next = worker.waitForWakeup({ timeoutMs: 60_000 })
-  await vi.waitUntil(() => calls.look === 1, 10_000)
+  await vi.waitUntil(() => calls.look === 1, 30_000)
   await producer.saveSnapshot(atTask('second'))
   expect(await next).toMatchObject({ instanceId: 'second' })
   // It was told; had it had to look, that would be a second one.

@@ -21,7 +21,6 @@ process.on('message', async () => {
       throw error
     })
   await backend.close()
-  process.send?.({ updatedAt, won: claim !== null })
-  process.disconnect()
+  process.send?.({ updatedAt, won: claim !== null }, () => process.disconnect())
 })
 process.send?.('ready')

@@ -63,7 +63,7 @@ test("Ctrl-C, to the terminal's whole process group, leaves nothing", async () =
 test('kill -9 in the middle of a start leaves nothing', async () => {
   const box = await sandbox()
   const { child } = hold('postgres', box.env)
-  await vi.waitFor(async () => expect(await box.running()).toHaveLength(1), 10_000)
+  await vi.waitFor(async () => expect(await box.running()).toHaveLength(1), 30_000)
   child.kill('SIGKILL')
   await nothingLeft(box)
 })
@@ -76,7 +76,7 @@ test('kill -9 of the supervisor too: the servers end, and the next start removes
   const supervisor = Number(folder.split('-')[3])
   process.kill(supervisor, 'SIGKILL')
   child.kill('SIGKILL')
-  await vi.waitFor(async () => expect(await listens(address)).toBe(false), 5_000)
+  await vi.waitFor(async () => expect(await listens(address)).toBe(false), 30_000)
   const next = await startService('redis')
   onTestFinished(() => next.stop())
   expect(await readdir(box.folder)).not.toContain(folder)
@@ -89,10 +89,10 @@ test('a download that was interrupted is gone on with', async () => {
   const cache = join(box.folder, 'cache')
   const env = { ...box.env, XDG_CACHE_HOME: cache, SAYIIR_TEST_SERVICES: 'package' }
   const first = hold('postgres-oldest', env)
-  await vi.waitFor(() => expect(first.said()).toContain('into the cache'), 10_000)
+  await vi.waitFor(() => expect(first.said()).toContain('into the cache'), 30_000)
   first.child.kill('SIGKILL')
   const services = join(cache, 'sayiir/services')
-  await vi.waitFor(async () => expect((await readdir(box.folder)).toString()).toBe('cache'), 10_000)
+  await vi.waitFor(async () => expect((await readdir(box.folder)).toString()).toBe('cache'), 30_000)
   expect((await readdir(services)).some((name) => name.endsWith('.partial'))).toBe(true)
 
   const second = hold('postgres-oldest', env)
@@ -100,7 +100,7 @@ test('a download that was interrupted is gone on with', async () => {
   expect((await readdir(services)).filter((name) => !name.startsWith('postgres-14'))).toEqual([])
   expect(await readdir(services)).toHaveLength(1)
   second.child.kill('SIGKILL')
-  await vi.waitFor(async () => expect((await readdir(box.folder)).toString()).toBe('cache'), 10_000)
+  await vi.waitFor(async () => expect((await readdir(box.folder)).toString()).toBe('cache'), 30_000)
 })
 
 test('two that start at once with an empty cache install once and run apart', async () => {
@@ -117,8 +117,8 @@ test('two that start at once with an empty cache install once and run apart', as
   expect(installs).toHaveLength(1)
   const [one, other] = holders
   one?.child.kill('SIGKILL')
-  await vi.waitFor(async () => expect(await listens(urls[0] ?? '')).toBe(false), 10_000)
+  await vi.waitFor(async () => expect(await listens(urls[0] ?? '')).toBe(false), 30_000)
   expect(await listens(urls[1] ?? '')).toBe(true)
   other?.child.kill('SIGKILL')
-  await vi.waitFor(async () => expect((await readdir(box.folder)).toString()).toBe('cache'), 10_000)
+  await vi.waitFor(async () => expect((await readdir(box.folder)).toString()).toBe('cache'), 30_000)
 })
