@@ -34,34 +34,43 @@ export class Lifecycle {
   /**
    * Runs a call: checked first, given up with the signal's reason when it aborts (the work itself
    * goes on: whether its write lands is unknown to the caller), and waited for by `close`.
+   *
+   * @throws as `check`, and what the work throws before it returns anything.
    */
-  async run<T>(signal: AbortSignal | undefined, work: () => T | Promise<T>): Promise<T> {
+  run<T>(signal: AbortSignal | undefined, work: () => T | Promise<T>): Promise<T> {
     this.check(signal)
-    if (signal === undefined) {
-      this.#running += 1
-      try {
-        return await work()
-      } finally {
-        this.#ended()
-      }
-    }
+    const running = this.#count(work)
+    if (signal === undefined) return running
     const { promise: aborted, reject } = Promise.withResolvers<never>()
     const abort = (): void => reject(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
-    try {
-      return await Promise.race([this.#count(work), aborted])
-    } finally {
+    return Promise.race([running, aborted]).finally(() => {
       signal.removeEventListener('abort', abort)
+    })
+  }
+
+  // Without an async function, which every call would pay for.
+  #count<T>(work: () => T | Promise<T>): Promise<T> {
+    this.#running += 1
+    try {
+      const reply = work()
+      if (reply instanceof Promise) return reply.then(this.#answered, this.#failed) as Promise<T>
+      this.#ended()
+      return Promise.resolve(reply)
+    } catch (error) {
+      this.#ended()
+      throw error
     }
   }
 
-  async #count<T>(work: () => T | Promise<T>): Promise<T> {
-    this.#running += 1
-    try {
-      return await work()
-    } finally {
-      this.#ended()
-    }
+  readonly #answered = <T>(reply: T): T => {
+    this.#ended()
+    return reply
+  }
+
+  readonly #failed = (error: unknown): never => {
+    this.#ended()
+    throw error
   }
 
   #ended(): void {

@@ -1,5 +1,5 @@
 import { BackendError } from '@sayiir/persistence-core'
-import { CallQueue, type WriteResult } from '@sayiir/persistence-core/adapter'
+import { CallFailure, CallQueue, type WriteResult } from '@sayiir/persistence-core/adapter'
 import type { Client } from './client.ts'
 import { commitTasks, type PlainCommit } from './commit-batch.ts'
 import { isLockTimeout } from './errors.ts'
@@ -47,7 +47,7 @@ async function commitOrChange(
     if (sent !== null) return sent
   } catch (failure) {
     if (BackendError.is(failure, 'UNAVAILABLE') && !isLockTimeout(failure)) {
-      return commits.map(() => ({ failure }))
+      return commits.map(() => new CallFailure(failure))
     }
   }
   return sendInOrder(
@@ -58,7 +58,7 @@ async function commitOrChange(
 
 /** Plain commits that are in flight together, as few statements (rule D10). */
 export class CommitWriter {
-  readonly #commits: CallQueue<PlainCommit, Outcome>
+  readonly #commits: CallQueue<PlainCommit, WriteResult>
 
   /** @param change Makes any changes, with care. */
   constructor(client: Client, routes: Routes, agingIntervalMs: number, change: Send) {
@@ -72,7 +72,7 @@ export class CommitWriter {
     })
   }
 
-  commit(commit: PlainCommit): Promise<Outcome> {
+  commit(commit: PlainCommit): Promise<WriteResult> {
     return this.#commits.call(commit)
   }
 }

@@ -10,7 +10,7 @@ import { toPlainCommit } from './commit-batch.ts'
 import { CommitWriter } from './commit-writer.ts'
 import { createInstances } from './create-batch.ts'
 import type { Routes } from './routes.ts'
-import { type Outcome, type Send, sendInOrder } from './send-in-order.ts'
+import { type Send, sendInOrder } from './send-in-order.ts'
 
 /** Instances that are made, or changed, in one statement at most. */
 const MAX_CREATED = 250
@@ -26,8 +26,8 @@ const CHANGES_IN_FLIGHT = 1
 
 /** Writes of instances that are in flight together, as few statements (rule D10). */
 export class InstanceWriter {
-  readonly #created: CallQueue<InstanceWrite, Outcome>
-  readonly #changed: CallQueue<InstanceWrite, Outcome>
+  readonly #created: CallQueue<InstanceWrite, WriteResult>
+  readonly #changed: CallQueue<InstanceWrite, WriteResult>
   readonly #commits: CommitWriter
 
   constructor(client: Client, routes: Routes, agingIntervalMs: number) {
@@ -44,23 +44,20 @@ export class InstanceWriter {
     this.#commits = new CommitWriter(client, routes, agingIntervalMs, change)
   }
 
-  async write(write: InstanceWrite): Promise<WriteResult> {
+  write(write: InstanceWrite): Promise<WriteResult> {
+    if (write.before === null) return this.#created.call(write)
     const commit = toPlainCommit(write)
-    const outcome = await (commit !== null
-      ? this.#commits.commit(commit)
-      : (write.before === null ? this.#created : this.#changed).call(write))
-    if ('failure' in outcome) throw outcome.failure
-    return outcome
+    return commit === null ? this.#changed.call(write) : this.#commits.commit(commit)
   }
 }
 
 function queueOf(
   limits: Pick<
-    CallQueueOptions<InstanceWrite, Outcome>,
+    CallQueueOptions<InstanceWrite, WriteResult>,
     'maxCalls' | 'maxInFlight' | 'maxFullInFlight'
   >,
   send: Send,
-): CallQueue<InstanceWrite, Outcome> {
+): CallQueue<InstanceWrite, WriteResult> {
   return new CallQueue({
     ...limits,
     maxBytes: MAX_BYTES,

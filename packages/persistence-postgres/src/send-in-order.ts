@@ -1,9 +1,9 @@
 import { BackendError } from '@sayiir/persistence-core'
-import type { InstanceWrite, WriteResult } from '@sayiir/persistence-core/adapter'
+import { CallFailure, type InstanceWrite, type WriteResult } from '@sayiir/persistence-core/adapter'
 import { isLockTimeout } from './errors.ts'
 
 /** What became of a write, or why it failed. */
-export type Outcome = WriteResult | { readonly failure: unknown }
+export type Outcome = WriteResult | CallFailure
 
 /** Sends writes together. */
 export type Send = (writes: readonly InstanceWrite[]) => Promise<readonly WriteResult[]>
@@ -30,9 +30,9 @@ export async function sendInOrder(
       first.map(({ write }) => write),
       send,
     )
-    for (const [index, { index: place }] of first.entries()) {
+    first.forEach(({ index: place }, index) => {
       outcomes[place] = sent[index] as Outcome
-    }
+    })
     left = again
   }
   return outcomes
@@ -49,7 +49,7 @@ async function sendApart(
   try {
     return await send(writes)
   } catch (failure) {
-    if (writes.length === 1) return [{ failure }]
+    if (writes.length === 1) return [new CallFailure(failure)]
     if (BackendError.is(failure, 'UNAVAILABLE') && !isLockTimeout(failure)) throw failure
   }
   const outcomes: Outcome[] = []

@@ -89,10 +89,14 @@ export class PostgresStore implements OptimisticStore {
     return this.#reader.readCommit(instanceId, taskId)
   }
 
-  async write(write: InstanceWrite): Promise<WriteResult> {
-    const result = await this.#writer.write(write)
-    if (result.written && isOpen(write.after)) this.#wakeups.noteWork()
-    return result
+  write(write: InstanceWrite): Promise<WriteResult> {
+    const writing = this.#writer.write(write)
+    // Nobody else tells of it.
+    if (!this.polls || !isOpen(write.after)) return writing
+    return writing.then((result) => {
+      if (result.written) this.#wakeups.noteWork()
+      return result
+    })
   }
 
   takeEvent(instanceId: string, signalName: string): Promise<Uint8Array | null> {

@@ -1,7 +1,16 @@
+/** What a single call of those that were sent together is rejected with. */
+export class CallFailure {
+  readonly error: unknown
+
+  constructor(error: unknown) {
+    this.error = error
+  }
+}
+
 /** How calls are sent together. */
 export interface CallQueueOptions<Call, Reply> {
   /** Sends calls together; the replies are in their order. Rejects for all of them. */
-  send(calls: readonly Call[]): Promise<readonly Reply[]>
+  send(calls: readonly Call[]): Promise<readonly (Reply | CallFailure)[]>
   /** Calls sent together at most. */
   readonly maxCalls: number
   /** Bytes sent together at most, unless a single call has more. */
@@ -80,7 +89,12 @@ export class CallQueue<Call, Reply> {
     this.#inFlight += 1
     try {
       const replies = await this.#options.send(group.map(({ call }) => call))
-      for (const [index, { resolve }] of group.entries()) resolve(replies[index] as Reply)
+      for (let index = 0; index < group.length; index += 1) {
+        const { resolve, reject } = group[index] as Waiting<Call, Reply>
+        const reply = replies[index] as Reply | CallFailure
+        if (reply instanceof CallFailure) reject(reply.error)
+        else resolve(reply)
+      }
     } catch (error) {
       for (const { reject } of group) reject(error)
     } finally {

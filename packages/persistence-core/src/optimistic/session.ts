@@ -122,24 +122,40 @@ export class Session {
     )
   }
 
-  async #change<T>(
+  // What most changes come through, with as few promises as can be: with a thousand in flight they
+  // are what it costs.
+  #change<T>(
     instanceId: string,
     decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
     { guess, read }: ChangeOptions,
   ): Promise<Changed<T>> {
+    const otherwise = (): Promise<Changed<T>> => this.#readAndChange(instanceId, decide, read)
+    if (guess === undefined || !this.clock.isKnown) return otherwise()
     // The guess is of when the turn came, which may be after another change.
-    const cached = this.cache.get(instanceId)
-    const supposed = guess === undefined ? undefined : (cached ?? guess)
-    if (supposed !== undefined && this.clock.isKnown) {
-      const decided = this.#guess(decide, supposed)
-      // Not a turn later than need be: with a thousand in flight that is what they cost.
-      const decision = decided instanceof Promise ? await decided : decided
-      if (decision !== null && decision.write !== null) {
-        const { write } = decision
-        const result = await this.#write(write)
-        if (result.written) return { decision, after: write.after, result }
-      }
-    }
+    const decided = this.#guess(decide, this.cache.get(instanceId) ?? guess)
+    return decided instanceof Promise
+      ? decided.then((decision) => this.#writeGuess(decision, otherwise))
+      : this.#writeGuess(decided, otherwise)
+  }
+
+  #writeGuess<T>(
+    decision: Decision<T> | null,
+    otherwise: () => Promise<Changed<T>>,
+  ): Promise<Changed<T>> {
+    const write = decision?.write
+    if (write == null) return otherwise()
+    return this.#write(write).then((result) =>
+      result.written
+        ? { decision: decision as Decision<T>, after: write.after, result }
+        : otherwise(),
+    )
+  }
+
+  async #readAndChange<T>(
+    instanceId: string,
+    decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
+    read: ChangeOptions['read'],
+  ): Promise<Changed<T>> {
     for (let tries = 1; tries < MAX_TRIES; tries += 1) {
       const { now, stored } = await (read?.() ?? this.read(instanceId))
       if (stored === null) this.cache.delete(instanceId)
@@ -173,27 +189,31 @@ export class Session {
   }
 
   /** Whether it landed is not known where this rejects. */
-  async #write(write: InstanceWrite): Promise<WriteResult> {
+  #write(write: InstanceWrite): Promise<WriteResult> {
     const starts = write.before === null ? 1 : 0
+    const writing = this.store.write(write)
     this.#starting += starts
-    try {
-      return this.#wrote(await this.store.write(write), write)
-    } catch (error) {
-      this.cache.delete(write.instanceId)
-      throw error
-    } finally {
-      this.#starting -= starts
-    }
+    return writing.then(
+      (result) => {
+        this.#wrote(result, write)
+        this.#starting -= starts
+        return result
+      },
+      (error) => {
+        this.#starting -= starts
+        this.cache.delete(write.instanceId)
+        throw error
+      },
+    )
   }
 
-  #wrote(result: WriteResult, { instanceId, before, after }: InstanceWrite): WriteResult {
+  #wrote(result: WriteResult, { instanceId, before, after }: InstanceWrite): void {
     const isOneOfMany = before === null && this.#starting > MAX_STARTING
     if (result.written && !isOneOfMany) this.cache.set(after)
     else this.cache.delete(instanceId)
     // A clock that is ahead of the store's was observed before that was set back.
     if (!result.written && this.clock.now() > result.now) this.clock.reset(result.now)
     this.clock.observe(result.now)
-    return result
   }
 }
 

@@ -2,18 +2,19 @@
 export class Turns {
   readonly #last = new Map<string, Turn>()
 
-  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
+  run<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key)?.running ?? null
     const running = before === null ? work() : before.then(work, work)
     const turn: Turn = { running }
     this.#last.set(key, turn)
-    try {
-      return await running
-    } finally {
+    const end = (): void => {
       if (this.#last.get(key) === turn) this.#last.delete(key)
       // What the map leaves behind of it (see InstanceCache) must not keep what the work came to.
       turn.running = null
     }
+    // Before whoever called goes on.
+    running.then(end, end)
+    return running
   }
 }
 

@@ -23,7 +23,7 @@ export const wrongDelays: readonly WrongBackend[] = [
       withEntries(record, (entry) => ({
         ...entry,
         availableSince:
-          entry.timer && entry.availableSince < at + 20
+          entry.timer && entry.availableSince < at + 60
             ? Math.min(entry.availableSince, at)
             : entry.availableSince,
       })),
