@@ -13,7 +13,7 @@ export interface Total {
 }
 
 /** A test that failed, or a file that could not be loaded. */
-export interface Failure {
+interface Failure {
   /** Such as "@sayiir/persistence-core: test/codec.test.ts > refuses a cycle". */
   readonly name: string
   /** What it said, cut to what one reads in a log. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { CallQueue } from '../src/adapter.ts'
+import { CallFailure, CallQueue } from '../src/adapter.ts'
 
 test('a full group leaves at once, the rest at the end of the turn, and replies keep their order', async () => {
   const sent: (readonly number[])[] = []
@@ -68,4 +68,29 @@ test('an eager one sends what is called in one go together, before the event loo
   expect(await Promise.all(replies)).toEqual([1, 2])
   expect(sent).toEqual([[1, 2]])
   expect(turned).toBe(false)
+})
+
+test('of calls that were sent together each fails alone, unless the sending fails', async () => {
+  const queue = new CallQueue<number, number>({
+    maxCalls: 9,
+    maxBytes: Number.POSITIVE_INFINITY,
+    maxInFlight: 1,
+    sizeOf: () => 1,
+    send: async (calls) => {
+      if (calls.includes(0)) throw new Error('nothing was sent')
+      return calls.map((call) => (call < 0 ? new CallFailure(new Error(`not ${call}`)) : call))
+    },
+  })
+  const some = await Promise.allSettled([1, -1, 2].map((call) => queue.call(call)))
+  expect(some).toEqual([
+    { status: 'fulfilled', value: 1 },
+    { status: 'rejected', reason: new Error('not -1') },
+    { status: 'fulfilled', value: 2 },
+  ])
+  const none = await Promise.allSettled([0, 1].map((call) => queue.call(call)))
+  const reason = new Error('nothing was sent')
+  expect(none).toEqual([
+    { status: 'rejected', reason },
+    { status: 'rejected', reason },
+  ])
 })
