@@ -8,18 +8,21 @@ import {
 } from '@sayiir/persistence-core/adapter'
 import type { Client } from './client.ts'
 import { encodeStored } from './encode.ts'
-import { base64Of, hexOf } from './literals.ts'
+import { alike, base64Of, hexOf, plain } from './literals.ts'
 import { classOf, json, number, slotOf } from './records.ts'
 import type { Routes } from './routes.ts'
 
-const CREATE = `SELECT now_ms, failed FROM {s}.create_plain($1::text, $2::text::integer, $3::text::bigint,
-  $4::text, $5::text::bigint, $6::text, $7::text, $8::text::bigint, $9::text::smallint, $10::text)`
+const CREATE = `SELECT now_ms, failed FROM {s}.create_plain($1::text, $2::text, $3::text,
+  $4::text::bigint[], $5::text, $6::text::bigint, $7::text, $8::text, $9::text::bigint, $10::text::smallint,
+  $11::text)`
 
 const CREATE_ONE = `SELECT {s}.create_one($1::text, $2::text::uuid, $3::text::bigint, $4::text, $5::text,
   $6::text::bigint, $7::text, $8::text, $9::text::bigint, $10::text::smallint, $11::text)`
 
 /** Stands for no payload, which an empty text is not. */
 const NONE = '-'
+/** Between ids; JSON and base64 have none. */
+const SEPARATOR = '\u0001'
 
 /**
  * The task that all of these new instances wait for, if they are alike but for id, time and input:
@@ -42,6 +45,7 @@ export function commonTask(writes: readonly InstanceWrite[]): DispatchEntry | nu
       after.head.definitionHash === definitionHash &&
       isPlain(own, at) &&
       own.taskId === entry.taskId &&
+      !write.instanceId.includes(SEPARATOR) &&
       own.priority === entry.priority &&
       isSame(own.tags, entry.tags) &&
       slotOf(after.head, own.taskId) === 0
@@ -77,20 +81,15 @@ export async function createPlain(
       time > 0 ? { written: true, now: time, next: null, due: [] } : { written: false, now: -time },
     ]
   }
-  let rows = '['
-  for (const write of writes) {
-    const { head: own, generation } = write.after
-    rows += `${rows === '[' ? '' : ','}{"id":${JSON.stringify(write.instanceId)},"life":"${generation}"`
-    if (write.at !== at) rows += `,"at":${write.at}`
-    if (own.initialInput !== null) rows += `,"input":"${base64Of(own.initialInput)}"`
-    if (!isSameRecord(own, after.head)) {
-      const record = encodeStored(write.after)
-      if (record !== head) rows += `,"head":${JSON.stringify(record)}`
-    }
-    rows += '}'
-  }
+  const afters = writes.map((write) => write.after)
+  const heads = afters.every((one) => one === after || isSameRecord(one.head, after.head))
+    ? [head]
+    : afters.map(encodeStored)
   const [row = []] = await client.query(CREATE, [
-    ...[`${rows}]`, String(writes.length), String(at), head, String(toleranceMs)],
+    afters.map((one) => one.head.instanceId).join(SEPARATOR),
+    afters.map((one) => one.generation).join(SEPARATOR),
+    afters.map((one) => inputOf(one.head)).join(SEPARATOR),
+    ...[plain(alike(writes.map((write) => write.at))), heads.join(SEPARATOR), String(toleranceMs)],
     ...[definitionHash, entry.taskId, String(classOf(route, entry)), String(entry.priority)],
     JSON.stringify(wakeup),
   ])
@@ -98,6 +97,10 @@ export async function createPlain(
   const made: WriteResult = { written: true, now, next: null, due: [] }
   const failed = new Set(json<string[]>(row, 1))
   return writes.map(({ instanceId: id }) => (failed.has(id) ? { written: false, now } : made))
+}
+
+function inputOf({ initialInput }: SnapshotHead): string {
+  return initialInput === null ? NONE : base64Of(initialInput)
 }
 
 /** Whether two instances at a task are the same but for what has columns: as they nearly always are, and soon seen. */
