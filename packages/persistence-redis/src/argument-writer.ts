@@ -58,6 +58,26 @@ export class ArgumentWriter {
     this.#end = start + 5 + written
   }
 
+  /** Adds two texts with a zero byte between them, as one. */
+  pair(first: string, second: string): void {
+    const length = first.length + 1 + second.length
+    if (length < SHORT) {
+      this.#reserve(length + 2)
+      const buffer = this.#buffer
+      const from = this.#end + 2
+      const zero = from + first.length
+      if (this.#ascii(first, from, first.length) && this.#ascii(second, zero + 1, second.length)) {
+        buffer[this.#end] = 0xd9
+        buffer[this.#end + 1] = length
+        buffer[zero] = 0
+        this.#count += 1
+        this.#end = from + length
+        return
+      }
+    }
+    this.text(`${first}\0${second}`)
+  }
+
   /** Adds a whole number from 0 to 65,535, which Lua reads as a number. */
   small(value: number): void {
     this.#reserve(3)
@@ -69,6 +89,16 @@ export class ArgumentWriter {
     }
     this.#buffer[this.#end] = value
     this.#end += 1
+  }
+
+  /** Adds a whole number, 0 or more, which Lua reads as a number. */
+  whole(value: number): void {
+    this.#reserve(9)
+    this.#count += 1
+    this.#buffer[this.#end] = 0xcf
+    this.#buffer.writeUInt32BE(Math.floor(value / 2 ** 32), this.#end + 1)
+    this.#buffer.writeUInt32BE(value >>> 0, this.#end + 5)
+    this.#end += 9
   }
 
   bytes(value: Uint8Array): void {

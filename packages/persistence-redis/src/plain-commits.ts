@@ -1,8 +1,13 @@
-import { type InstanceWrite, isOpen, type StoredInstance } from '@sayiir/persistence-core/adapter'
+import {
+  type DispatchEntry,
+  type InstanceWrite,
+  isOpen,
+  type StoredInstance,
+} from '@sayiir/persistence-core/adapter'
 import type { ArgumentWriter } from './argument-writer.ts'
 import type { Shard } from './layout.ts'
 import { CLASS_LENGTH, classOf, placeOf } from './places.ts'
-import { recordText } from './records.ts'
+import { ALONE, MAYBE_MORE, recordText } from './records.ts'
 import { statusCharacter } from './statuses.ts'
 import { endedScore, expectedOf, Requests } from './write-args.ts'
 
@@ -51,6 +56,18 @@ export function asPlainCommit(write: InstanceWrite): PlainCommit | null {
   return write as PlainCommit
 }
 
+/** What is worked out of each commit before any is written. */
+interface Plan {
+  readonly commit: PlainCommit
+  /** Number of its request; 0: none. */
+  readonly request: number
+  readonly next: DispatchEntry | undefined
+  /** The next task's place in the queue. */
+  readonly place: string
+  /** Whether the next task is claimed with it. */
+  readonly takesOwn: boolean
+}
+
 /** Arguments of `scripts/commit.lua` after the call's number. */
 export function commitArguments(
   args: ArgumentWriter,
@@ -62,72 +79,110 @@ export function commitArguments(
   const keys = shard.keys.slice()
   const requests = new Requests()
   const classes: string[] = []
+  const plans: Plan[] = []
   let earliest = 0
   let latest = Number.MAX_SAFE_INTEGER
-  let lastClass = ''
-  args.start()
-  args.small(commits.length)
-  for (let index = 0; index < commits.length; index += 1) {
-    const commit = commits[index] as PlainCommit
+  let ended = 0
+  let queued = 0
+  let own = 0
+  for (const commit of commits) {
     const { at, toleranceMs, after, claimNext } = commit
     if (at - toleranceMs > earliest) earliest = at - toleranceMs
     if (at + toleranceMs < latest) latest = at + toleranceMs
     const next = after.entries[0]
+    const takesOwn = claimNext !== null && next !== undefined && claimNext.own === next.taskId
     let place = ''
     if (next !== undefined) {
       const { definitionHash } = after.head
       place = placeOf(next, definitionHash)
       const digest = place.slice(0, CLASS_LENGTH)
-      if (digest !== lastClass && !classes.includes(digest)) {
-        classes.push(digest, classOf(next, definitionHash))
-      }
-      lastClass = digest
-    }
+      if (!classes.includes(digest)) classes.push(digest, classOf(next, definitionHash))
+      if (takesOwn) own += 1
+      else queued += 1
+    } else if (after.head.state.status === 'completed') ended += 1
     const request = claimNext === null ? 0 : requests.numberOf(claimNext.request)
-    pushCommit(args, keys, shard, commit, place, request)
+    plans.push({ commit, request, next, place, takesOwn })
   }
-  args.number(earliest)
-  args.number(latest)
-  args.number(agingIntervalMs)
+  args.start()
+  args.small(commits.length)
+  args.small(ended)
+  args.small(queued)
+  args.small(own)
+  args.whole(earliest)
+  args.whole(latest)
+  args.whole(agingIntervalMs)
+  args.small(requests.count)
+  pushChecks(args, commits)
+  pushChanges(args, plans)
+  for (const plan of plans) pushPlan(args, keys, shard, plan)
+  for (const { commit, next, place, takesOwn } of plans) {
+    if (!takesOwn || next === undefined) continue
+    args.pair(commit.instanceId, next.taskId)
+    args.text(place)
+    args.text(next.taskId)
+  }
   requests.write(args, skipsOwnFailures)
   for (const text of classes) args.text(text)
   return { keys, message: args.finish() }
 }
 
-function pushCommit(
+/** What must be there. */
+function pushChecks(args: ArgumentWriter, commits: readonly PlainCommit[]): void {
+  for (const { instanceId } of commits) args.text(instanceId)
+  for (const { instanceId, holds } of commits) args.pair(instanceId, holds.taskId)
+  for (const { before } of commits) args.text(expectedOf(before))
+  // What the value of the claim has after its times and its place.
+  for (const { holds } of commits) args.text(`${holds.token}\0${holds.workerId}\0`)
+}
+
+/** What the commands write as it is. */
+function pushChanges(args: ArgumentWriter, plans: readonly Plan[]): void {
+  for (const { commit, takesOwn } of plans) {
+    args.text(commit.instanceId)
+    args.text(recordText(commit.after, takesOwn ? ALONE : MAYBE_MORE))
+  }
+  for (const { commit } of plans) {
+    const { head } = commit.after
+    if (head.state.status !== 'completed') continue
+    args.number(endedScore(head))
+    args.text(commit.instanceId)
+  }
+  for (const { commit } of plans) {
+    const { state } = commit.after.head
+    if (state.status !== 'completed') continue
+    args.pair(commit.instanceId, 'f')
+    args.bytes(state.finalOutput)
+  }
+  for (const { commit, next, place, takesOwn } of plans) {
+    if (takesOwn || next === undefined) continue
+    args.text('0')
+    args.pair(place + commit.instanceId, next.taskId)
+  }
+}
+
+function pushPlan(
   args: ArgumentWriter,
   keys: string[],
   shard: Shard,
-  { instanceId, before, after, holds, results, commit, claimNext }: PlainCommit,
-  place: string,
-  request: number,
+  { commit, request, place, takesOwn }: Plan,
 ): void {
-  const { head } = after
-  const next = after.entries[0]
-  const takesOwn = claimNext !== null && next !== undefined && claimNext.own === next.taskId
-  args.text(instanceId)
-  args.text(expectedOf(before))
-  args.text(holds.taskId)
-  // What the value of the claim has after its times and its place.
-  args.text(`${holds.token}\0${holds.workerId}\0`)
-  args.text(recordText(after))
-  args.text(next === undefined ? '' : next.taskId)
-  args.text(place)
+  const { instanceId, before, holds, results } = commit
+  const { token, workerId, revision, status } = commit.commit
   args.small(request)
   args.small(takesOwn ? 1 : 0)
-  if (head.state.status === 'completed') {
-    args.number(endedScore(head))
-    args.bytes(head.state.finalOutput)
-  } else {
-    args.text('')
-    args.text('')
-  }
-  const result = results[0]
-  args.number(result === undefined ? 0 : result.order)
-  args.text(`${commit.revision}${statusCharacter(commit.status)}`)
-  args.bytes(result === undefined ? NOTHING : result.output)
   // The newest output gives way to this one, unless this is the first.
   const first = before.head.state
   const isFirst = first.status === 'in-progress' && first.lastCompletedTaskId === null
   args.small(takesOwn || !isFirst ? keys.push(shard.results(instanceId)) : 0)
+  args.text(place.slice(0, CLASS_LENGTH))
+  const order = results[0]?.order ?? 0
+  const value = `${order}\0${token}\0${workerId}\0${revision}${statusCharacter(status)}`
+  if (takesOwn) {
+    args.text(holds.taskId)
+    args.text(value)
+  } else {
+    args.pair(instanceId, 'l')
+    args.pair(holds.taskId, value)
+  }
+  args.bytes(results[0]?.output ?? NOTHING)
 }

@@ -2,7 +2,7 @@ import { type InstanceWrite, isOpen } from '@sayiir/persistence-core/adapter'
 import type { ArgumentWriter } from './argument-writer.ts'
 import type { Shard } from './layout.ts'
 import { CLASS_LENGTH, classOf, placeOf } from './places.ts'
-import { recordText } from './records.ts'
+import { ALONE, recordText } from './records.ts'
 
 const NOTHING = new Uint8Array(0)
 
@@ -37,7 +37,7 @@ export function creationArguments(
       classes.push(digest, classOf(entry, definitionHash))
     }
     args.text(instanceId)
-    args.text(recordText(after))
+    args.text(recordText(after, ALONE))
     args.text(entry === undefined ? '' : entry.taskId)
     args.text(place)
     args.bytes(initialInput ?? NOTHING)

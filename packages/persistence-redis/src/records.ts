@@ -14,14 +14,22 @@ import { unreadable } from './unreadable.ts'
 /** Fields of a record before its entries. */
 const HEAD_FIELDS = 11
 
+/** What a record begins with where the instance has neither a newest output nor events beside it. */
+export const ALONE = '-'
+/** What it begins with where there may be such. */
+export const MAYBE_MORE = '?'
+
 /** An instance as one value; entries without their claims. */
-export function recordText(stored: StoredInstance): string {
+export function recordText(
+  stored: StoredInstance,
+  beside: typeof ALONE | typeof MAYBE_MORE,
+): string {
   const { generation, version, head, entries, cancel, pause, queuedEvents } = stored
   const { definitionHash, revision, createdAt, updatedAt, state } = head
   const expected = expectedText(entries.length, generation, version)
   const columns = `${queuedEvents}\0${statusCharacter(state.status)}${revision}\0${createdAt}\0${updatedAt}\0${definitionHash}\0`
   const signals = `${textOf(cancel)}\0${textOf(pause)}\0`
-  let text = `${expected}${columns}${signals}${signOf(head, entries) ?? encodeHead(head)}`
+  let text = `${beside}${expected}${columns}${signals}${signOf(head, entries) ?? encodeHead(head)}`
   for (const entry of entries) {
     const place = placeOf(entry, definitionHash)
     text += `\0${entry.taskId}\0${place}\0${entry.timer ? 't' : ''}\0${entryText(entry)}`
@@ -33,7 +41,7 @@ function textOf(signal: StoredInstance['cancel']): string {
   return signal === null ? '' : JSON.stringify(signal)
 }
 
-/** What must be there of an instance that was read: the record begins with it. */
+/** What must be there of an instance that was read: its record begins with it after one character. */
 export function expectedText(entryCount: number, generation: string, version: number): string {
   return `${entryCount}\0${generation}\0${version}\0`
 }

@@ -117,7 +117,7 @@ if not outcome then
     local record = call('HGET', INSTANCES, id)
     if not record then return 'missing' end
     local status, cancel, pause =
-      match(record, '^%d+%z[^%z]*%z%d+%z%d+%z(%a)%d+%z%d+%z%d+%z[^%z]*%z([^%z]*)%z([^%z]*)%z')
+      match(record, '^.%d+%z[^%z]*%z%d+%z%d+%z(%a)%d+%z%d+%z%d+%z[^%z]*%z([^%z]*)%z([^%z]*)%z')
     if status ~= 'i' or cancel ~= '' or pause ~= '' or now > tonumber(ARGV[3]) then return 'unavailable' end
     for _, entry in ipairs(entriesOf(id, record)) do
       if entry.key == key or entry.key == id .. '\0' then
@@ -142,20 +142,23 @@ return { outcome, cmsgpack.pack({ now, describe(isClaimed and { key } or {}) }) 
   commit: String.raw`-- Commits of plain steps (see plain-commits.ts) of several instances, and claims what they ask for:
 -- all of them or, where one can not be written so, none.
 -- KEYS 12… results of the instances, where they are needed
--- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array:
---      how many commits; each: instance, what its record must begin with, task, what must
---      stand in its claim, record; next task ('' none), its place, number of a request (0 none),
---      1 to claim the next task; score of the end ('' none), final output; order of the result,
---      what comes after the worker in its commit, output, number of the key of results (0 none),
---      then earliest and latest time at which they are right, milliseconds worth a level of
---      priority,
---      then requests: how many; each: worker, ttl ('' never), '1' to leave what it failed itself,
---      filter,
---      then classes of new entries, up to the end: digest, what it is.
+-- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array, in columns where a command takes
+--      them as they are:
+--      how many commits, how many that end, next tasks for anybody, next tasks that are claimed,
+--      earliest and latest time at which they are right, milliseconds worth a level of priority,
+--      how many requests,
+--      of each commit: instances; entry keys; what their records must begin with after the first
+--      character; what must stand in their claims; instance and record,
+--      of each that ends: score and instance; field and final output,
+--      of each next task for anybody: '0' and member of the queue,
+--      of each commit: number of its request (0 none), 1 to claim the next task, number of the key
+--      of results (0 none), class of the next task ('' none), field and beginning of the value of
+--      its result, output,
+--      of each next task that is claimed: entry key, place, task,
+--      of each request: worker, ttl ('' never), '1' to leave what it failed itself, filter,
+--      then classes of the next tasks, up to the end: digest, what it is.
 -- Replies: as write.lua where every state is '1' and more. Otherwise nothing was written: '0' is
 --      refused, and anything else to be written by write.lua.
-local FIELDS = 15
-
 local before = answeredBefore()
 if before then
   local done = cmsgpack.unpack(before)
@@ -165,12 +168,21 @@ if before then
 end
 
 local list = cmsgpack.unpack(ARGV[3])
-local count, from = list[1], 2
-local tail = from + count * FIELDS
-local earliest, latest, aging = tonumber(list[tail]), tonumber(list[tail + 1]), tonumber(list[tail + 2])
-local requests = {}
-local at = tail + 4
-for index = 1, list[tail + 3] do
+local count, endCount, queuedCount, ownCount = list[1], list[2], list[3], list[4]
+local instances = 8
+local keys = instances + count
+local expected = keys + count
+local proofs = expected + count
+local changed = proofs + count
+local ended = changed + count * 2
+local finals = ended + endCount * 2
+local queued = finals + endCount * 2
+local plans = queued + queuedCount * 2
+local owns = plans + count * 7
+
+local at = owns + ownCount * 3 + 1
+local requests = sized(list[8])
+for index = 1, list[8] do
   local request = newRequest(list[at], list[at + 1], list[at + 2])
   request.wanted = 0
   if list[at + 3] == '' and list[at + 4] == '' then
@@ -183,116 +195,93 @@ end
 local classes = {}
 for index = at, #list, 2 do classes[list[index]] = list[index + 1] end
 
--- Of each instance its newest output, then of those that end whether they had events.
-local ids, keys, fields, newests = {}, {}, {}, {}
-local fieldCount = count
-for index = 1, count do
-  local at = from + (index - 1) * FIELDS
-  local id = list[at]
-  local newest = id .. '\0l'
-  ids[index] = id
-  keys[index] = id .. '\0' .. list[at + 2]
-  newests[index] = newest
-  fields[index] = newest
-end
-for index = 1, count do
-  if list[from + (index - 1) * FIELDS + 9] ~= '' then
-    fieldCount = fieldCount + 1
-    fields[fieldCount] = ids[index] .. '\0e'
-  end
-end
-local records = call('HMGET', INSTANCES, unpack(ids))
-local claims = call('HMGET', CLAIMS, unpack(keys))
-local payloads = call('HMGET', PAYLOADS, unpack(fields))
+local records = call('HMGET', INSTANCES, unpack(list, instances + 1, keys))
+local claims = call('HMGET', CLAIMS, unpack(list, keys + 1, expected))
 
-local states, seen, eventsAt = {}, {}, count
-local isInTime = now >= earliest and now <= latest
-local areRight = isInTime
+local states, seen = sized(count), {}
+local isInTime = now >= list[5] and now <= list[6]
+local areRight, areAlone = isInTime, true
 for index = 1, count do
-  local at = from + (index - 1) * FIELDS
-  local id, record, claim, newest = ids[index], records[index], claims[index], payloads[index]
-  local expected, task, proof = list[at + 1], list[at + 2], list[at + 3]
-  local state, hadEvents = '1', false
-  if list[at + 9] ~= '' then
-    eventsAt = eventsAt + 1
-    hadEvents = payloads[eventsAt]
-  end
+  local record, claim, proof, begin = records[index], claims[index], list[proofs + index], list[expected + index]
+  local id, state = list[instances + index], '1'
   if
-    not record or sub(record, 1, #expected) ~= expected
+    not record or sub(record, 2, #begin + 1) ~= begin
     or not claim or sub(claim, 53, 52 + #proof) ~= proof
   then
     state, areRight = '0', false
-  elseif
-    not isInTime or seen[id] or sub(claim, 1, 15) <= NOW or sub(claim, 31, 31) == ' '
-    or hadEvents
-    or newest and list[at + 14] == 0 and sub(newest, 1, #task + 1) ~= task .. '\0'
-  then
+  elseif not isInTime or seen[id] or sub(claim, 1, 15) <= NOW or sub(claim, 31, 31) == ' ' then
     state, areRight = '?', false
+  else
+    seen[id] = true
+    if byte(record) ~= ALONE then areAlone = false end
   end
   states[index] = state
-  seen[id] = true
+end
+
+-- Of those that may have something beside their records: the newest output, and whether there were events.
+local newests, dropped
+if areRight and not areAlone then
+  newests, dropped = {}, {}
+  for index = 1, count do
+    if byte(records[index]) ~= ALONE then
+      local id, plan = list[instances + index], plans + index * 7 - 7
+      local found = call('HMGET', PAYLOADS, id .. '\0l', id .. '\0e')
+      local newest = found[1]
+      local task = sub(list[keys + index], #id + 2) .. '\0'
+      local isSame = newest and sub(newest, 1, #task) == task
+      if found[2] and list[plan + 4] == '' or newest and not isSame and list[plan + 3] == 0 then
+        states[index], areRight = '?', false
+      elseif newest and isSame == (list[plan + 2] == 1) then
+        -- It gives way: to the results if it is another's, or because it goes there.
+        newests[index] = newest
+      end
+      -- There still may be.
+      local record = changed + index * 2
+      list[record] = '?' .. sub(list[record], 2)
+    end
+  end
 end
 if not areRight then
   return { pack({ now, table.concat(states), {}, {}, false }), pack({ now, {}, {} }) }
 end
 
-local changed, held, expiries, queued, stored, ended = {}, {}, {}, {}, {}, {}
-local entered, tokens, isAsked = {}, {}, false
-local heldCount, queuedCount, endedCount, storedCount = 0, 0, 0, 0
+local held, expiries = sized(ownCount * 2), sized(ownCount * 2)
+local tokens, ownClaims = sized(count), sized(ownCount * 2)
+local entered, own, isAsked = {}, 0, false
 for index = 1, count do
-  local at = from + (index - 1) * FIELDS
-  local id = ids[index]
-  changed[index * 2 - 1] = id
-  changed[index * 2] = list[at + 4]
-  local nextTask, place, request = list[at + 5], list[at + 6], requests[list[at + 7]]
-  local left = sub(claims[index], 31, 42)
-  if nextTask == '' then
+  local plan = plans + index * 7 - 7
+  local class, left = list[plan + 4], sub(claims[index], 31, 42)
+  local request = requests[list[plan + 1]]
+  if class ~= left then
     entered[left] = (entered[left] or 0) - 1
-  else
-    local class = sub(place, 1, 12)
-    if class ~= left then
-      entered[left] = (entered[left] or 0) - 1
-      entered[class] = (entered[class] or 0) + 1
-    end
-    local key = id .. '\0' .. nextTask
-    if list[at + 8] == 1 then
-      lastToken = lastToken + 1
-      local token = format('%.0f', lastToken)
-      tokens[index] = token
-      states[index] = '2'
-      held[heldCount + 1] = key
-      held[heldCount + 2] = request.expires .. NOW .. place .. token .. '\0' .. request.worker .. '\0' .. '1'
-      expiries[heldCount + 1] = request.score
-      expiries[heldCount + 2] = key
-      heldCount = heldCount + 2
-    else
-      queued[queuedCount + 1] = '0'
-      queued[queuedCount + 2] = place .. key
-      queuedCount = queuedCount + 2
-    end
+    if class ~= '' then entered[class] = (entered[class] or 0) + 1 end
   end
-  if list[at + 9] ~= '' then
-    ended[endedCount + 1] = list[at + 9]
-    ended[endedCount + 2] = id
-    endedCount = endedCount + 2
-    stored[storedCount + 1] = id .. '\0f'
-    stored[storedCount + 2] = list[at + 10]
-    storedCount = storedCount + 2
-  end
-  if request and not tokens[index] then
+  if list[plan + 2] == 1 then
+    local token, from = lastToken + 1, owns + own * 3
+    lastToken = token
+    own = own + 1
+    tokens[index] = format('%d', token)
+    states[index] = '2'
+    ownClaims[own * 2 - 1] = token
+    ownClaims[own * 2] = 1
+    held[own * 2 - 1] = list[from + 1]
+    held[own * 2] = request.expires .. NOW .. list[from + 2] .. tokens[index] .. '\0' .. request.worker .. '\0' .. '1'
+    expiries[own * 2 - 1] = request.score
+    expiries[own * 2] = list[from + 1]
+  elseif request then
     request.wanted = request.wanted + 1
     isAsked = true
   end
 end
-call('HSET', INSTANCES, unpack(changed))
-call('HDEL', CLAIMS, unpack(keys))
-call('ZREM', CLAIMED, unpack(keys))
-if heldCount > 0 then
+call('HSET', INSTANCES, unpack(list, changed + 1, ended))
+call('HDEL', CLAIMS, unpack(list, keys + 1, expected))
+call('ZREM', CLAIMED, unpack(list, keys + 1, expected))
+if ownCount > 0 then
   call('HSET', CLAIMS, unpack(held))
   call('ZADD', CLAIMED, unpack(expiries))
 end
-if queuedCount > 0 then call('ZADD', QUEUE, unpack(queued)) end
-if endedCount > 0 then call('ZADD', KEYS[10], unpack(ended)) end
+if queuedCount > 0 then call('ZADD', QUEUE, unpack(list, queued + 1, plans)) end
+if endCount > 0 then call('ZADD', KEYS[10], unpack(list, ended + 1, finals)) end
 for class, number in pairs(entered) do
   if number ~= 0 then
     local left = call('HINCRBY', CLASSES, 'n' .. class, number)
@@ -303,65 +292,65 @@ end
 
 -- The best tasks of any instance, now that all that these commits bring is in the queue: what they
 -- are, then their claims.
+local otherCount = 0
 if isAsked then
   if hasExpiredClaims() then general().requeue(1000) end
   for _, request in ipairs(requests) do
+    request.given = 0
     if request.wanted > 0 then
       request.keys, request.tokens, request.counts =
-        take(request, bestTasks(request, request.wanted, aging))
-      request.given = 0
+        take(request, bestTasks(request, request.wanted, list[7]))
+      otherCount = otherCount + #request.keys
     end
   end
 end
 
-local ownClaims, dropped, order, others = {}, {}, {}, {}
-local ownCount, orderCount = 0, 0
+local stored = sized((count - ownCount + endCount) * 2)
+for index = 1, endCount * 2 do stored[index] = list[finals + index] end
+local order, others = sized(otherCount * 3), sized(otherCount)
+local storedCount, other = endCount * 2, 0
+own = 0
 for index = 1, count do
-  local at = from + (index - 1) * FIELDS
-  local id, task, request = ids[index], list[at + 2], requests[list[at + 7]]
-  local token, tail = tokens[index], '-\0'
+  local plan = plans + index * 7 - 7
+  local request, resultsKey = requests[list[plan + 1]], KEYS[list[plan + 3]]
+  local token, newest = tokens[index], newests and newests[index]
+  -- Put together once: every string that is made is hashed from end to end.
   if token then
-    tail = '=\0' .. list[at + 5] .. '\0' .. token .. '\0'
-    ownClaims[ownCount + 1] = tonumber(token)
-    ownClaims[ownCount + 2] = 1
-    ownCount = ownCount + 2
-  elseif request and request.given < #request.keys then
-    local number = request.given + 1
-    local key, claimed = request.keys[number], request.tokens[number]
-    request.given = number
-    states[index] = '3'
-    tail = '+\0' .. key .. '\0' .. format('%.0f', claimed) .. '\0'
-    others[orderCount / 3 + 1] = key
-    order[orderCount + 1] = key
-    order[orderCount + 2] = claimed
-    order[orderCount + 3] = request.counts[number]
-    orderCount = orderCount + 3
-  end
-  -- Put together once, where it is needed: every string that is made is hashed from end to end.
-  local newest, resultsKey = payloads[index], KEYS[list[at + 14]]
-  local isSame = newest and sub(newest, 1, #task + 1) == task .. '\0'
-  if token and resultsKey then
     -- Who goes on with it has it, so nobody needs to find it beside the inputs.
-    call('HSET', resultsKey, task, list[at + 11] .. '\0' .. list[at + 3] .. list[at + 12] .. tail .. list[at + 13])
-    if isSame then dropped[#dropped + 1] = newests[index] end
+    own = own + 1
+    local tail = '=\0' .. list[owns + own * 3] .. '\0' .. token .. '\0'
+    call('HSET', resultsKey, list[plan + 5], list[plan + 6] .. tail .. list[plan + 7])
+    if newest then dropped[#dropped + 1] = list[instances + index] .. '\0l' end
   else
-    if newest and not isSame then
+    local tail = '-\0'
+    if request and request.given < #request.keys then
+      local number = request.given + 1
+      local key, claimed = request.keys[number], request.tokens[number]
+      request.given = number
+      states[index] = '3'
+      tail = '+\0' .. key .. '\0' .. format('%d', claimed) .. '\0'
+      other = other + 1
+      others[other] = key
+      order[other * 3 - 2] = key
+      order[other * 3 - 1] = claimed
+      order[other * 3] = request.counts[number]
+    end
+    if newest then
       local stop = find(newest, '\0', 1, true)
       call('HSET', resultsKey, sub(newest, 1, stop - 1), sub(newest, stop + 1))
     end
-    stored[storedCount + 1] = newests[index]
-    stored[storedCount + 2] =
-      task .. '\0' .. list[at + 11] .. '\0' .. list[at + 3] .. list[at + 12] .. tail .. list[at + 13]
+    stored[storedCount + 1] = list[plan + 5]
+    stored[storedCount + 2] = list[plan + 6] .. tail .. list[plan + 7]
     storedCount = storedCount + 2
   end
 end
 if storedCount > 0 then call('HSET', PAYLOADS, unpack(stored)) end
-if #dropped > 0 then call('HDEL', PAYLOADS, unpack(dropped)) end
+if dropped and #dropped > 0 then call('HDEL', PAYLOADS, unpack(dropped)) end
 local outcome = pack({ now, table.concat(states), ownClaims, order, isAsked })
 rememberOutcome(outcome)
-announce(queued, classes)
+announce(list, queued, queuedCount, classes)
 if shared then shared.wake() end
-return { outcome, pack({ now, isAsked and dueOnes() or {}, describeKeys(others) }) }
+return { outcome, pack({ now, isAsked and dueOnes() or EMPTY, describeKeys(others) }) }
 `,
   create: String.raw`-- Starts instances that have one task (see plain-creations.ts), each unless there is one of that id.
 -- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array:
@@ -417,7 +406,7 @@ if #names > 0 then
       call('HSET', CLASSES, 't' .. class, classes[class])
     end
   end
-  announce(queued, classes)
+  announce(queued, 0, #queued / 2, classes)
 end
 local outcome = pack({ now, table.concat(states), {}, {}, false })
 rememberOutcome(outcome)
@@ -608,7 +597,7 @@ local function describe(keys)
       described[at - 3] = record
       described[at - 2] = payloads[number * 2 - 1]
       described[at - 1] = payloads[number * 2]
-      described[at] = record and sub(record, 1, 2) ~= '1\0' and claimsOf(id, record) or false
+      described[at] = record and sub(record, 2, 3) ~= '1\0' and claimsOf(id, record) or false
     else
       described[at - 3], described[at - 2], described[at - 1], described[at] = seen[id], false, false, false
     end
@@ -642,7 +631,7 @@ end
 `,
   due: `-- Whether instances of a shard are due to be taken care of. KEYS 1 due. Replies: 1 if so.
 local clock = redis.call('TIME')
-local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
+local now = string.format('%d', clock[1] * 1000 + math.floor(clock[2] / 1000))
 return #redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 1)
 `,
   ended: `-- Instances that ended before a time.
@@ -736,7 +725,7 @@ local reply = { #ids == tonumber(ARGV[2]) and ids[#ids] or '' }
 local limit = tonumber(ARGV[3])
 for index, record in ipairs(readMany(INSTANCES, ids)) do
   local status, definition, last =
-    match(record or '', '^%d+%z[^%z]*%z%d+%z%d+%z(%a)%d+%z%d+%z%d+%z([^%z]*)()')
+    match(record or '', '^.%d+%z[^%z]*%z%d+%z%d+%z(%a)%d+%z%d+%z%d+%z([^%z]*)()')
   if status and (not wanted[1] or wanted[1][status]) and (not wanted[2] or wanted[2][definition]) then
     reply[#reply + 1] = ids[index]
     reply[#reply + 1] = sub(record, 1, last - 1)
@@ -794,12 +783,20 @@ return 1
 local META, INSTANCES, CLAIMS, PAYLOADS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local QUEUE, CLASSES, CLAIMED, DUE = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local call, pack = redis.call, cmsgpack.pack
-local find, format, match, sub = string.find, string.format, string.match, string.sub
+local byte, find, format, match, sub = string.byte, string.find, string.format, string.match, string.sub
+local EMPTY = {}
+-- What the record of an instance begins with that has neither a newest output nor events beside it.
+local ALONE = byte('-')
 
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local NOW = format('%015.0f', now)
+local NOW = format('%015d', now)
 local shared
+
+-- A table with room for so many values: one that grows is made anew each time it doubles.
+local function sized(count)
+  return { unpack(EMPTY, 1, count) }
+end
 
 local function general()
   shared = shared or later()
@@ -817,7 +814,7 @@ local function answeredBefore()
 end
 
 local function rememberOutcome(outcome)
-  call('HSET', META, 'token', format('%.0f', lastToken), ARGV[1], ARGV[2] .. '\0' .. NOW .. '\0' .. outcome)
+  call('HSET', META, 'token', format('%d', lastToken), ARGV[1], ARGV[2] .. '\0' .. NOW .. '\0' .. outcome)
 end
 
 local function hasExpiredClaims()
@@ -827,7 +824,7 @@ end
 -- Who asks for tasks: what its claims are made of.
 local function newRequest(worker, ttl, skipsOwn)
   local expires = '999999999999999'
-  if ttl ~= '' then expires = format('%015.0f', math.min(now + tonumber(ttl), 253402300799999)) end
+  if ttl ~= '' then expires = format('%015d', math.min(now + tonumber(ttl), 253402300799999)) end
   return { worker = worker, expires = expires, score = ttl == '' and '+inf' or expires, skipsOwn = skipsOwn == '1' }
 end
 
@@ -862,20 +859,21 @@ end
 
 -- Claims members of the queue: their entry keys, tokens and deliveries.
 local function take(request, members)
-  local keys, tokens, counts = {}, {}, {}
   local count = #members
-  if count == 0 then return keys, tokens, counts end
+  if count == 0 then return EMPTY, EMPTY, EMPTY end
+  local keys, tokens, counts = sized(count), sized(count), sized(count)
   for index = 1, count do keys[index] = sub(members[index], 23) end
   local times, worker = request.expires .. NOW, '\0' .. request.worker .. '\0'
-  local hashed, scored, score = {}, {}, request.score
+  local hashed, scored, score = sized(count * 2), sized(count * 2), request.score
+  local first = lastToken
+  lastToken = first + count
   for index, old in ipairs(call('HMGET', CLAIMS, unpack(keys))) do
     local deliveries = (old and tonumber(match(old, '^%d+%z[^%z]*%z(%d+)$', 53)) or 0) + 1
-    local key, two = keys[index], index * 2
-    lastToken = lastToken + 1
-    tokens[index] = lastToken
+    local key, two, token = keys[index], index * 2, first + index
+    tokens[index] = token
     counts[index] = deliveries
     hashed[two - 1] = key
-    hashed[two] = times .. sub(members[index], 1, 22) .. format('%.0f', lastToken) .. worker .. deliveries
+    hashed[two] = times .. sub(members[index], 1, 22) .. format('%d', token) .. worker .. deliveries
     scored[two - 1] = score
     scored[two] = key
   end
@@ -888,25 +886,35 @@ end
 -- As describe of dispatch.lua.
 local function describeKeys(keys)
   local count = #keys
-  if count == 0 then return {} end
-  local ids, fields = {}, {}
+  if count == 0 then return EMPTY end
+  local ids = sized(count)
   for index = 1, count do
     local key = keys[index]
-    local id = sub(key, 1, find(key, '\0', 1, true) - 1)
-    ids[index] = id
-    fields[index * 2 - 1] = id
-    fields[index * 2] = id .. '\0l'
+    ids[index] = sub(key, 1, find(key, '\0', 1, true) - 1)
   end
-  local records, payloads = call('HMGET', INSTANCES, unpack(ids)), call('HMGET', PAYLOADS, unpack(fields))
-  local described = {}
+  local records = call('HMGET', INSTANCES, unpack(ids))
+  local fields, fieldCount = ids, count
+  for index = 1, count do
+    local record = records[index]
+    -- One with several entries may occur more than once, and each has a claim of its own.
+    if record and sub(record, 2, 3) ~= '1\0' then return general().describe(keys) end
+    if record and byte(record) ~= ALONE then
+      fieldCount = fieldCount + 1
+      fields[fieldCount] = ids[index] .. '\0l'
+    end
+  end
+  local payloads = call('HMGET', PAYLOADS, unpack(fields))
+  local described, newest = sized(count * 4), count
   for index = 1, count do
     local record, at = records[index], index * 4
-    -- One with several entries may occur more than once, and each has a claim of its own.
-    if record and sub(record, 1, 2) ~= '1\0' then return general().describe(keys) end
     described[at - 3] = record
-    described[at - 2] = payloads[index * 2 - 1]
-    described[at - 1] = payloads[index * 2]
+    described[at - 2] = payloads[index]
+    described[at - 1] = false
     described[at] = false
+    if record and byte(record) ~= ALONE then
+      newest = newest + 1
+      described[at - 1] = payloads[newest]
+    end
   end
   return described
 end
@@ -916,17 +924,18 @@ local function dueOnes()
   return general().dueInstances()
 end
 
--- Tells those who wait, if anybody does, of members of the queue (every other of these).
-local function announce(queued, classes)
-  if #queued == 0 then return end
+-- Tells those who wait, if anybody does, of members of the queue: every other value of a list, from
+-- the second after start on.
+local function announce(list, start, count, classes)
+  if count == 0 then return end
   local listeners = call('PUBSUB', 'SHARDNUMSUB', KEYS[11])[2]
   if listeners == 0 then return end
   local lines = {}
-  for index = 2, math.min(#queued, 32), 2 do
-    local member = queued[index]
-    lines[index / 2] = { sub(member, 13, 22), sub(member, 23), classes[sub(member, 1, 12)] }
+  for index = 1, math.min(count, 16) do
+    local member = list[start + index * 2]
+    lines[index] = { sub(member, 13, 22), sub(member, 23), classes[sub(member, 1, 12)] }
   end
-  call('SPUBLISH', KEYS[11], cjson.encode({ format('%.0f', now), listeners, lines }))
+  call('SPUBLISH', KEYS[11], cjson.encode({ format('%d', now), listeners, lines }))
 end
 `,
   prelude: String.raw`-- What every script on a shard begins with.
@@ -951,7 +960,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- Lua would write a time as 1.7e+12.
 local function digits(number)
-  return format('%.0f', number)
+  return format('%d', number)
 end
 
 local function base36(number)
@@ -972,7 +981,7 @@ end
 
 -- A time with as many digits as any has, so that texts compare as times do.
 local function timeText(number)
-  return format('%015.0f', number)
+  return format('%015d', number)
 end
 
 local NOW = timeText(now)
@@ -1029,7 +1038,7 @@ end
 
 -- The entries of an instance's record: key, place, flag.
 local function entriesOf(id, record)
-  local count = tonumber(match(record, '^%d+'))
+  local count = tonumber(match(record, '^.(%d+)'))
   local entries = {}
   if count == 0 then return entries end
   local from = 1
@@ -1050,7 +1059,7 @@ end
 
 -- The claims of a record's entries, in their order.
 local function claimsOf(id, record)
-  local first = sub(record, 1, 2)
+  local first = sub(record, 2, 3)
   if first == '0\0' then return {} end
   local keys = {}
   for index, entry in ipairs(entriesOf(id, record)) do keys[index] = entry.key end
@@ -1206,7 +1215,7 @@ local function removeInstance(id, record, results, events)
     dequeue(entry.key, entry.place)
     leave(entry.key, entry.place)
   end
-  if match(record, '^%d+%z[^%z]*%z%d+%z%d+%z(%a)') == 'p' then call('HINCRBY', META, 'paused', -1) end
+  if match(record, '^.%d+%z[^%z]*%z%d+%z%d+%z(%a)') == 'p' then call('HINCRBY', META, 'paused', -1) end
   call('ZREM', IDS, id)
   call('ZREM', ENDED, id)
   call('ZREM', DUE, 's' .. id)
@@ -1332,6 +1341,10 @@ end
 `,
   'set-up': `-- Sets a namespace up, unless it is, and tells how it is. KEYS 1 its description
 -- ARGV 1 format, 2 shards, 3 '1' if it may be set up. Replies: format, shards ('' not set up).
+-- The other scripts write numbers of 53 bits so.
+if string.format('%d', 1099511627776) ~= '1099511627776' then
+  return redis.error_reply('ERR a server of 64 bits is needed')
+end
 local stored = redis.call('HMGET', KEYS[1], 'format', 'shards')
 if stored[1] then return stored end
 if ARGV[3] ~= '1' then return { '', '' } end
@@ -1368,7 +1381,7 @@ local record = call('HGET', INSTANCES, ARGV[1])
 if not record then return false end
 local payload = popEvent(KEYS[12], ARGV[2])
 if not payload then return false end
-local before, version, queued, after = match(record, '^(%d+%z[^%z]*%z)(%d+)%z(%d+)(%z.*)$')
+local before, version, queued, after = match(record, '^(.%d+%z[^%z]*%z)(%d+)%z(%d+)(%z.*)$')
 call('HSET', INSTANCES, ARGV[1], before .. digits(version + 1) .. '\0' .. digits(queued - 1) .. after)
 return payload
 `,
@@ -1483,7 +1496,7 @@ if not outcome then
     if expected == '' then
       isRight = isRight and not stored
     else
-      isRight = isRight and stored and sub(stored, 1, #expected) == expected
+      isRight = isRight and stored and sub(stored, 2, #expected + 1) == expected
     end
     if isRight and heldKey then
       local value = call('HGET', CLAIMS, heldKey)

@@ -10,7 +10,7 @@ import {
 import type { ArgumentWriter } from './argument-writer.ts'
 import type { Shard } from './layout.ts'
 import { classOf, placeOf } from './places.ts'
-import { expectedText, recordText } from './records.ts'
+import { expectedText, MAYBE_MORE, recordText } from './records.ts'
 import { statusCharacter } from './statuses.ts'
 
 /** Scores of ended instances are divided by status; a time is always less. */
@@ -52,9 +52,13 @@ export class Requests {
     return requests.push(request)
   }
 
+  /** How many there are. */
+  get count(): number {
+    return this.#requests.length
+  }
+
   /** Writes what they ask for. */
   write(args: ArgumentWriter, skipsOwnFailures: boolean): void {
-    args.small(this.#requests.length)
     for (const { workerId, ttlMs, filter } of this.#requests) {
       args.push(workerId, ttlMs ?? '', skipsOwnFailures ? '1' : '')
       pushFilter(args, filter)
@@ -90,6 +94,7 @@ export function writeArguments(
   args.push(agingIntervalMs)
   const requests = new Requests()
   for (const { claimNext } of writes) if (claimNext !== null) requests.numberOf(claimNext.request)
+  args.small(requests.count)
   requests.write(args, skipsOwnFailures)
   args.push(writes.length)
   for (const write of writes) {
@@ -119,7 +124,7 @@ function pushWrite(
   args.text(expectedOf(before))
   args.push(write.at, write.toleranceMs)
   args.push(holds?.workerId ?? '', holds?.taskId ?? '', holds?.token ?? '')
-  args.text(recordText(after))
+  args.text(recordText(after, MAYBE_MORE))
   args.text(isOpen(after) ? '1' : '')
   args.push(keys.push(shard.results(instanceId)))
   const usesEvents = write.event !== null || write.takenEvent !== null

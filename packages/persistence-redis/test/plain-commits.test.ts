@@ -152,3 +152,34 @@ test('S8 commits that travel together leave nothing behind in the index', async 
   expect(await keysOf(url, keyPrefix)).toEqual([`${keyPrefix}format`, `${shard}meta`])
   expect(await observer(url).hkeys(`${shard}meta`)).toEqual(['token'])
 })
+
+test('S8 what was beside an instance is known of through all of its steps, and gone after the last', async () => {
+  const keyPrefix = `plain-${process.pid}-${Date.now()}-beside:`
+  const backend = await connect(keyPrefix)
+  await backend.saveSnapshot(atTask('i'))
+  let { claim } = await claimOne(backend)
+  await backend.commitTask({ claim, outcome: completed('newest', 'b') })
+  claim = (await claimOne(backend)).claim
+  await backend.sendEvent('i', 'go', bytes('x'), { eventId: 'e' })
+  for (const next of ['c', 'd']) {
+    const receipt = await backend.commitTask({
+      claim,
+      outcome: completed(`before ${next}`, next),
+      claimNext: { ttlMs: 60_000 },
+    })
+    claim = receipt.next?.claim ?? claim
+  }
+  const events = `${keyPrefix}{0}:e:i`
+  expect(await observer(url).exists(events)).toBe(1)
+  await backend.commitTask({ claim, outcome: completed('end', null) })
+  expect(await observer(url).exists(events)).toBe(0)
+  const { state } = await backend.loadSnapshot('i')
+  expect(
+    Array.from(state.completedTasks, ([id, { output }]) => [id, `${Buffer.from(output)}`]),
+  ).toEqual([
+    ['a', 'newest'],
+    ['b', 'before c'],
+    ['c', 'before d'],
+    ['d', 'end'],
+  ])
+})

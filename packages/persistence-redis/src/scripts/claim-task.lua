@@ -11,7 +11,7 @@ if not outcome then
     local record = call('HGET', INSTANCES, id)
     if not record then return 'missing' end
     local status, cancel, pause =
-      match(record, '^%d+%z[^%z]*%z%d+%z%d+%z(%a)%d+%z%d+%z%d+%z[^%z]*%z([^%z]*)%z([^%z]*)%z')
+      match(record, '^.%d+%z[^%z]*%z%d+%z%d+%z(%a)%d+%z%d+%z%d+%z[^%z]*%z([^%z]*)%z([^%z]*)%z')
     if status ~= 'i' or cancel ~= '' or pause ~= '' or now > tonumber(ARGV[3]) then return 'unavailable' end
     for _, entry in ipairs(entriesOf(id, record)) do
       if entry.key == key or entry.key == id .. '\0' then

@@ -52,7 +52,7 @@ if #names > 0 then
       call('HSET', CLASSES, 't' .. class, classes[class])
     end
   end
-  announce(queued, classes)
+  announce(queued, 0, #queued / 2, classes)
 end
 local outcome = pack({ now, table.concat(states), {}, {}, false })
 rememberOutcome(outcome)

@@ -183,7 +183,7 @@ local function describe(keys)
       described[at - 3] = record
       described[at - 2] = payloads[number * 2 - 1]
       described[at - 1] = payloads[number * 2]
-      described[at] = record and sub(record, 1, 2) ~= '1\0' and claimsOf(id, record) or false
+      described[at] = record and sub(record, 2, 3) ~= '1\0' and claimsOf(id, record) or false
     else
       described[at - 3], described[at - 2], described[at - 1], described[at] = seen[id], false, false, false
     end

@@ -20,7 +20,7 @@ local reply = { #ids == tonumber(ARGV[2]) and ids[#ids] or '' }
 local limit = tonumber(ARGV[3])
 for index, record in ipairs(readMany(INSTANCES, ids)) do
   local status, definition, last =
-    match(record or '', '^%d+%z[^%z]*%z%d+%z%d+%z(%a)%d+%z%d+%z%d+%z([^%z]*)()')
+    match(record or '', '^.%d+%z[^%z]*%z%d+%z%d+%z(%a)%d+%z%d+%z%d+%z([^%z]*)()')
   if status and (not wanted[1] or wanted[1][status]) and (not wanted[2] or wanted[2][definition]) then
     reply[#reply + 1] = ids[index]
     reply[#reply + 1] = sub(record, 1, last - 1)

@@ -4,12 +4,20 @@
 local META, INSTANCES, CLAIMS, PAYLOADS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local QUEUE, CLASSES, CLAIMED, DUE = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local call, pack = redis.call, cmsgpack.pack
-local find, format, match, sub = string.find, string.format, string.match, string.sub
+local byte, find, format, match, sub = string.byte, string.find, string.format, string.match, string.sub
+local EMPTY = {}
+-- What the record of an instance begins with that has neither a newest output nor events beside it.
+local ALONE = byte('-')
 
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local NOW = format('%015.0f', now)
+local NOW = format('%015d', now)
 local shared
+
+-- A table with room for so many values: one that grows is made anew each time it doubles.
+local function sized(count)
+  return { unpack(EMPTY, 1, count) }
+end
 
 local function general()
   shared = shared or later()
@@ -27,7 +35,7 @@ local function answeredBefore()
 end
 
 local function rememberOutcome(outcome)
-  call('HSET', META, 'token', format('%.0f', lastToken), ARGV[1], ARGV[2] .. '\0' .. NOW .. '\0' .. outcome)
+  call('HSET', META, 'token', format('%d', lastToken), ARGV[1], ARGV[2] .. '\0' .. NOW .. '\0' .. outcome)
 end
 
 local function hasExpiredClaims()
@@ -37,7 +45,7 @@ end
 -- Who asks for tasks: what its claims are made of.
 local function newRequest(worker, ttl, skipsOwn)
   local expires = '999999999999999'
-  if ttl ~= '' then expires = format('%015.0f', math.min(now + tonumber(ttl), 253402300799999)) end
+  if ttl ~= '' then expires = format('%015d', math.min(now + tonumber(ttl), 253402300799999)) end
   return { worker = worker, expires = expires, score = ttl == '' and '+inf' or expires, skipsOwn = skipsOwn == '1' }
 end
 
@@ -72,20 +80,21 @@ end
 
 -- Claims members of the queue: their entry keys, tokens and deliveries.
 local function take(request, members)
-  local keys, tokens, counts = {}, {}, {}
   local count = #members
-  if count == 0 then return keys, tokens, counts end
+  if count == 0 then return EMPTY, EMPTY, EMPTY end
+  local keys, tokens, counts = sized(count), sized(count), sized(count)
   for index = 1, count do keys[index] = sub(members[index], 23) end
   local times, worker = request.expires .. NOW, '\0' .. request.worker .. '\0'
-  local hashed, scored, score = {}, {}, request.score
+  local hashed, scored, score = sized(count * 2), sized(count * 2), request.score
+  local first = lastToken
+  lastToken = first + count
   for index, old in ipairs(call('HMGET', CLAIMS, unpack(keys))) do
     local deliveries = (old and tonumber(match(old, '^%d+%z[^%z]*%z(%d+)$', 53)) or 0) + 1
-    local key, two = keys[index], index * 2
-    lastToken = lastToken + 1
-    tokens[index] = lastToken
+    local key, two, token = keys[index], index * 2, first + index
+    tokens[index] = token
     counts[index] = deliveries
     hashed[two - 1] = key
-    hashed[two] = times .. sub(members[index], 1, 22) .. format('%.0f', lastToken) .. worker .. deliveries
+    hashed[two] = times .. sub(members[index], 1, 22) .. format('%d', token) .. worker .. deliveries
     scored[two - 1] = score
     scored[two] = key
   end
@@ -98,25 +107,35 @@ end
 -- As describe of dispatch.lua.
 local function describeKeys(keys)
   local count = #keys
-  if count == 0 then return {} end
-  local ids, fields = {}, {}
+  if count == 0 then return EMPTY end
+  local ids = sized(count)
   for index = 1, count do
     local key = keys[index]
-    local id = sub(key, 1, find(key, '\0', 1, true) - 1)
-    ids[index] = id
-    fields[index * 2 - 1] = id
-    fields[index * 2] = id .. '\0l'
+    ids[index] = sub(key, 1, find(key, '\0', 1, true) - 1)
   end
-  local records, payloads = call('HMGET', INSTANCES, unpack(ids)), call('HMGET', PAYLOADS, unpack(fields))
-  local described = {}
+  local records = call('HMGET', INSTANCES, unpack(ids))
+  local fields, fieldCount = ids, count
+  for index = 1, count do
+    local record = records[index]
+    -- One with several entries may occur more than once, and each has a claim of its own.
+    if record and sub(record, 2, 3) ~= '1\0' then return general().describe(keys) end
+    if record and byte(record) ~= ALONE then
+      fieldCount = fieldCount + 1
+      fields[fieldCount] = ids[index] .. '\0l'
+    end
+  end
+  local payloads = call('HMGET', PAYLOADS, unpack(fields))
+  local described, newest = sized(count * 4), count
   for index = 1, count do
     local record, at = records[index], index * 4
-    -- One with several entries may occur more than once, and each has a claim of its own.
-    if record and sub(record, 1, 2) ~= '1\0' then return general().describe(keys) end
     described[at - 3] = record
-    described[at - 2] = payloads[index * 2 - 1]
-    described[at - 1] = payloads[index * 2]
+    described[at - 2] = payloads[index]
+    described[at - 1] = false
     described[at] = false
+    if record and byte(record) ~= ALONE then
+      newest = newest + 1
+      described[at - 1] = payloads[newest]
+    end
   end
   return described
 end
@@ -126,15 +145,16 @@ local function dueOnes()
   return general().dueInstances()
 end
 
--- Tells those who wait, if anybody does, of members of the queue (every other of these).
-local function announce(queued, classes)
-  if #queued == 0 then return end
+-- Tells those who wait, if anybody does, of members of the queue: every other value of a list, from
+-- the second after start on.
+local function announce(list, start, count, classes)
+  if count == 0 then return end
   local listeners = call('PUBSUB', 'SHARDNUMSUB', KEYS[11])[2]
   if listeners == 0 then return end
   local lines = {}
-  for index = 2, math.min(#queued, 32), 2 do
-    local member = queued[index]
-    lines[index / 2] = { sub(member, 13, 22), sub(member, 23), classes[sub(member, 1, 12)] }
+  for index = 1, math.min(count, 16) do
+    local member = list[start + index * 2]
+    lines[index] = { sub(member, 13, 22), sub(member, 23), classes[sub(member, 1, 12)] }
   end
-  call('SPUBLISH', KEYS[11], cjson.encode({ format('%.0f', now), listeners, lines }))
+  call('SPUBLISH', KEYS[11], cjson.encode({ format('%d', now), listeners, lines }))
 end

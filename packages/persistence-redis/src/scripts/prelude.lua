@@ -20,7 +20,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- Lua would write a time as 1.7e+12.
 local function digits(number)
-  return format('%.0f', number)
+  return format('%d', number)
 end
 
 local function base36(number)
@@ -41,7 +41,7 @@ end
 
 -- A time with as many digits as any has, so that texts compare as times do.
 local function timeText(number)
-  return format('%015.0f', number)
+  return format('%015d', number)
 end
 
 local NOW = timeText(now)
@@ -98,7 +98,7 @@ end
 
 -- The entries of an instance's record: key, place, flag.
 local function entriesOf(id, record)
-  local count = tonumber(match(record, '^%d+'))
+  local count = tonumber(match(record, '^.(%d+)'))
   local entries = {}
   if count == 0 then return entries end
   local from = 1
@@ -119,7 +119,7 @@ end
 
 -- The claims of a record's entries, in their order.
 local function claimsOf(id, record)
-  local first = sub(record, 1, 2)
+  local first = sub(record, 2, 3)
   if first == '0\0' then return {} end
   local keys = {}
   for index, entry in ipairs(entriesOf(id, record)) do keys[index] = entry.key end

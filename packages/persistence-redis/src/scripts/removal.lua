@@ -6,7 +6,7 @@ local function removeInstance(id, record, results, events)
     dequeue(entry.key, entry.place)
     leave(entry.key, entry.place)
   end
-  if match(record, '^%d+%z[^%z]*%z%d+%z%d+%z(%a)') == 'p' then call('HINCRBY', META, 'paused', -1) end
+  if match(record, '^.%d+%z[^%z]*%z%d+%z%d+%z(%a)') == 'p' then call('HINCRBY', META, 'paused', -1) end
   call('ZREM', IDS, id)
   call('ZREM', ENDED, id)
   call('ZREM', DUE, 's' .. id)

@@ -98,7 +98,7 @@ if not outcome then
     if expected == '' then
       isRight = isRight and not stored
     else
-      isRight = isRight and stored and sub(stored, 1, #expected) == expected
+      isRight = isRight and stored and sub(stored, 2, #expected + 1) == expected
     end
     if isRight and heldKey then
       local value = call('HGET', CLAIMS, heldKey)
