@@ -4,8 +4,11 @@ import {
   later,
   type WriteResult,
 } from '@sayiir/persistence-core/adapter'
+import type { Client, Row } from './client.ts'
+import { plain } from './literals.ts'
 import {
   type Change,
+  casts,
   instanceParameters,
   NOTHING,
   nextParameters,
@@ -13,9 +16,7 @@ import {
   resultParameters,
   sideParameters,
   taskParameters,
-} from './change-parameters.ts'
-import type { Client, Row } from './client.ts'
-import { plain } from './literals.ts'
+} from './parameters.ts'
 import { json, number } from './records.ts'
 import type { Routes } from './routes.ts'
 import { TakenRows } from './taken-rows.ts'
@@ -50,12 +51,9 @@ export async function changeInstances(
 let STATEMENT: string | undefined
 
 function statementOf(parameters: readonly Parameter[]): string {
-  const given = parameters.map(([type], index) =>
-    type === 'text' ? `$${index + 1}::text` : `$${index + 1}::text::${type}`,
-  )
   return `SELECT now_ms, array_to_json(failed)::text, array_to_json(own)::text, array_to_json(own_tokens)::text,
     array_to_json(own_deliveries)::text, array_to_json(due)::text, n::text, taken
-    FROM {s}.change_instances(${given.join(', ')})`
+    FROM {s}.change_instances(${casts(parameters)})`
 }
 
 async function routed(

@@ -27,13 +27,13 @@ export function plain(values: readonly (number | string | null)[], usual?: numbe
 }
 
 /** Booleans. Where all are `usual`, none. */
-export function flags(values: readonly boolean[], usual?: boolean): string {
+function flags(values: readonly boolean[], usual?: boolean): string {
   if (values.every((value) => value === usual)) return '{}'
   return `{${values.map((value) => (value ? 't' : 'f')).join(',')}}`
 }
 
 /** Payloads, in hexadecimal. Where all are null, none. */
-export function payloads(values: readonly (Uint8Array | null)[]): string {
+function payloads(values: readonly (Uint8Array | null)[]): string {
   if (values.every((value) => value === null)) return '{}'
   return `{${values.map((value) => (value === null ? 'NULL' : `"\\\\x${hexOf(value)}"`)).join(',')}}`
 }
@@ -45,6 +45,31 @@ export function jsonTexts(values: readonly string[]): string {
 
 function escaped(value: string): string {
   return /["\\]/.test(value) ? value.replaceAll(/["\\]/g, '\\$&') : value
+}
+
+/** Columns of rows as such literals, each of what a row has in it. */
+export class Columns<Row> {
+  readonly #rows: readonly Row[]
+
+  constructor(rows: readonly Row[]) {
+    this.#rows = rows
+  }
+
+  texts(cellOf: (row: Row, index: number) => string | null, usual?: string | null): string {
+    return texts(this.#rows.map(cellOf), usual)
+  }
+
+  plain(cellOf: (row: Row, index: number) => number | string | null, usual?: number): string {
+    return plain(this.#rows.map(cellOf), usual)
+  }
+
+  flags(cellOf: (row: Row, index: number) => boolean, usual?: boolean): string {
+    return flags(this.#rows.map(cellOf), usual)
+  }
+
+  payloads(cellOf: (row: Row, index: number) => Uint8Array | null): string {
+    return payloads(this.#rows.map(cellOf))
+  }
 }
 
 /** Bytes, in hexadecimal. */

@@ -1,12 +1,13 @@
 import {
   type ClaimRequest,
+  type DispatchEntry,
   type InstanceWrite,
   isEnded,
   isOpen,
 } from '@sayiir/persistence-core/adapter'
 import { encodeStored, finalOutputOf, signalsOf } from './encode.ts'
 import { filterText } from './filter.ts'
-import { flags, jsonTexts, payloads, plain, texts } from './literals.ts'
+import { Columns, jsonTexts, plain } from './literals.ts'
 import { classOf, markOf, slotOf } from './records.ts'
 import { holdSlot, type TaskChange } from './task-changes.ts'
 
@@ -31,6 +32,15 @@ interface ResultChange {
 /** A parameter, and its type. */
 export type Parameter = readonly [type: string, value: string]
 
+/** The arguments of a call with these parameters, which all go over as texts. */
+export function casts(parameters: readonly Parameter[]): string {
+  return parameters
+    .map(([type], index) =>
+      type === 'text' ? `$${index + 1}::text` : `$${index + 1}::text::${type}`,
+    )
+    .join(', ')
+}
+
 /** Of each instance: what is compared, and what it becomes. */
 export function instanceParameters(writes: readonly InstanceWrite[]): Parameter[] {
   const afters = writes.map(({ after }) => after)
@@ -43,166 +53,93 @@ export function instanceParameters(writes: readonly InstanceWrite[]): Parameter[
   const isSameDefinition = befores.every(
     ({ head }, index) => head.definitionHash === afters[index]?.head.definitionHash,
   )
+  const write = new Columns(writes)
+  const before = new Columns(befores)
+  const after = new Columns(afters)
   const oldStatuses = befores.map(({ head }) => head.state.status)
   const isSameStatus = afters.every(({ head }, index) => head.state.status === oldStatuses[index])
   return [
-    ['text[]', texts(writes.map(({ instanceId }) => instanceId))],
-    ['uuid[]', plain(befores.map(({ generation }) => generation))],
-    ['bigint[]', plain(befores.map(({ version }) => version))],
-    ['bigint[]', plain(writes.map(({ at }) => at))],
-    ['bigint[]', plain(writes.map(({ toleranceMs }) => toleranceMs))],
-    ['text[]', texts(writes.map(({ holds }) => holds?.taskId ?? NOTHING))],
-    ['integer[]', plain(writes.map(({ holds }) => holdSlot(holds?.taskId ?? NOTHING)))],
-    ['text[]', texts(writes.map(({ holds }) => holds?.workerId ?? NOTHING))],
-    ['bigint[]', plain(writes.map(({ holds }) => holds?.token ?? 0))],
-    ['text[]', isSameDefinition ? '{}' : texts(afters.map(({ head }) => head.definitionHash))],
-    ['bigint[]', plain(afters.map(({ head }) => head.revision))],
-    ['bigint[]', plain(afters.map(({ head }) => head.updatedAt))],
-    ['text[]', isSameStatus ? '{}' : texts(oldStatuses)],
-    ['text[]', texts(afters.map(({ head }) => head.state.status))],
-    ['boolean[]', flags(afters.map(isOpen))],
-    [
-      'boolean[]',
-      flags(
-        afters.map(({ head }) => isEnded(head.state.status)),
-        false,
-      ),
-    ],
-    ['text[]', texts(afters.map(signalsOf), NOTHING)],
-    [
-      'integer[]',
-      plain(
-        afters.map(({ queuedEvents }) => queuedEvents),
-        0,
-      ),
-    ],
-    [
-      'boolean[]',
-      flags(
-        writes.map(({ event }) => event !== null),
-        false,
-      ),
-    ],
+    ['text[]', write.texts(({ instanceId }) => instanceId)],
+    ['uuid[]', before.plain(({ generation }) => generation)],
+    ['bigint[]', before.plain(({ version }) => version)],
+    ['bigint[]', write.plain(({ at }) => at)],
+    ['bigint[]', write.plain(({ toleranceMs }) => toleranceMs)],
+    ['text[]', write.texts(({ holds }) => holds?.taskId ?? NOTHING)],
+    ['integer[]', write.plain(({ holds }) => holdSlot(holds?.taskId ?? NOTHING))],
+    ['text[]', write.texts(({ holds }) => holds?.workerId ?? NOTHING)],
+    ['bigint[]', write.plain(({ holds }) => holds?.token ?? 0)],
+    ['text[]', isSameDefinition ? '{}' : after.texts(({ head }) => head.definitionHash)],
+    ['bigint[]', after.plain(({ head }) => head.revision)],
+    ['bigint[]', after.plain(({ head }) => head.updatedAt)],
+    ['text[]', isSameStatus ? '{}' : before.texts(({ head }) => head.state.status)],
+    ['text[]', after.texts(({ head }) => head.state.status)],
+    ['boolean[]', after.flags(isOpen)],
+    ['boolean[]', after.flags(({ head }) => isEnded(head.state.status), false)],
+    ['text[]', after.texts(signalsOf, NOTHING)],
+    ['integer[]', after.plain(({ queuedEvents }) => queuedEvents, 0)],
+    ['boolean[]', write.flags(({ event }) => event !== null, false)],
     ['text', jsonTexts(afters.map(encodeStored))],
-    ['boolean[]', flags(changesInput, false)],
+    ['boolean[]', write.flags((_, index) => changesInput[index] === true, false)],
     [
       'bytea[]',
-      payloads(afters.map(({ head }, index) => (changesInput[index] ? head.initialInput : null))),
+      after.payloads(({ head }, index) => (changesInput[index] ? head.initialInput : null)),
     ],
-    ['bytea[]', payloads(afters.map(finalOutputOf))],
+    ['bytea[]', after.payloads(finalOutputOf)],
   ]
 }
 
 /** What becomes of tasks. */
 export function taskParameters(tasks: readonly Change[]): Parameter[] {
+  const task = new Columns(tasks)
   const kinds = [0, 0, 0, 0, 0, 0]
   for (const { kind } of tasks) kinds[kind] = (kinds[kind] ?? 0) + 1
   return [
     ['integer[]', plain(kinds)],
-    ['integer[]', plain(tasks.map(({ w }) => w))],
-    ['integer[]', plain(tasks.map(({ kind }) => kind))],
-    [
-      'integer[]',
-      plain(
-        tasks.map((task) => task.flags),
-        0,
-      ),
-    ],
-    ['text[]', texts(tasks.map(({ oldTask }) => oldTask))],
-    [
-      'integer[]',
-      plain(
-        tasks.map(({ oldSlot }) => oldSlot),
-        0,
-      ),
-    ],
-    ['text[]', texts(tasks.map(({ worker }) => worker))],
-    ['bigint[]', plain(tasks.map(({ token }) => token))],
-    [
-      'integer[]',
-      plain(
-        tasks.map(({ slot }) => slot),
-        0,
-      ),
-    ],
-    [
-      'text[]',
-      texts(
-        tasks.map(({ entry }) => entry?.taskId ?? NOTHING),
-        NOTHING,
-      ),
-    ],
+    ['integer[]', task.plain(({ w }) => w)],
+    ['integer[]', task.plain(({ kind }) => kind)],
+    ['integer[]', task.plain((change) => change.flags, 0)],
+    ['text[]', task.texts(({ oldTask }) => oldTask)],
+    ['integer[]', task.plain(({ oldSlot }) => oldSlot, 0)],
+    ['text[]', task.texts(({ worker }) => worker)],
+    ['bigint[]', task.plain(({ token }) => token)],
+    ['integer[]', task.plain(({ slot }) => slot, 0)],
+    ['text[]', task.texts(({ entry }) => entry?.taskId ?? NOTHING, NOTHING)],
     [
       'bigint[]',
-      plain(
-        tasks.map(({ entry, route }) => (entry === null ? -1 : classOf(route, entry))),
-        -1,
-      ),
+      task.plain(({ entry, route }) => (entry === null ? -1 : classOf(route, entry)), -1),
     ],
-    [
-      'bigint[]',
-      plain(
-        tasks.map(({ entry }) => entry?.availableSince ?? -1),
-        -1,
-      ),
-    ],
-    [
-      'integer[]',
-      plain(
-        tasks.map(({ entry }) => entry?.priority ?? 3),
-        3,
-      ),
-    ],
-    [
-      'bigint[]',
-      plain(
-        tasks.map(({ entry }) => entry?.attempt ?? 1),
-        1,
-      ),
-    ],
-    [
-      'text[]',
-      texts(
-        tasks.map(({ entry }) => entry?.lastFailedWorker ?? null),
-        null,
-      ),
-    ],
-    [
-      'text[]',
-      texts(
-        tasks.map(({ entry }) => entry?.inputTaskId ?? null),
-        null,
-      ),
-    ],
-    [
-      'boolean[]',
-      flags(
-        tasks.map(({ entry }) => entry?.timer ?? false),
-        false,
-      ),
-    ],
-    [
-      'bigint[]',
-      plain(
-        tasks.map(({ ttl }) => ttl),
-        -1,
-      ),
-    ],
+    ['bigint[]', task.plain(({ entry }) => entry?.availableSince ?? -1, -1)],
+    ...entryParameters(task),
+    ['bigint[]', task.plain(({ ttl }) => ttl, -1)],
+  ]
+}
+
+/** Of an entry what most have alike. */
+export function entryParameters(
+  task: Columns<{ readonly entry: DispatchEntry | null } | null>,
+): Parameter[] {
+  return [
+    ['integer[]', task.plain((one) => one?.entry?.priority ?? 3, 3)],
+    ['bigint[]', task.plain((one) => one?.entry?.attempt ?? 1, 1)],
+    ['text[]', task.texts((one) => one?.entry?.lastFailedWorker ?? null, null)],
+    ['text[]', task.texts((one) => one?.entry?.inputTaskId ?? null, null)],
+    ['boolean[]', task.flags((one) => one?.entry?.timer ?? false, false)],
   ]
 }
 
 /** Results that are stored or removed, and what is remembered of commits. */
 export function resultParameters(writes: readonly InstanceWrite[]): Parameter[] {
   const results = writes.flatMap((write, index) => resultChanges(write, index + 1))
+  const result = new Columns(results)
   const commitOf = ({ w, isCommit }: ResultChange): InstanceWrite['commit'] =>
     isCommit ? (writes[w - 1]?.commit ?? null) : null
   return [
-    ['integer[]', plain(results.map(({ w }) => w))],
-    ['text[]', texts(results.map(({ taskId }) => taskId))],
-    ['bigint[]', plain(results.map(({ place }) => place))],
-    ['bytea[]', payloads(results.map(({ output }) => output))],
-    ['text[]', texts(results.map((result) => commitOf(result)?.workerId ?? NOTHING))],
-    ['bigint[]', plain(results.map((result) => commitOf(result)?.token ?? 0))],
+    ['integer[]', result.plain(({ w }) => w)],
+    ['text[]', result.texts(({ taskId }) => taskId)],
+    ['bigint[]', result.plain(({ place }) => place)],
+    ['bytea[]', result.payloads(({ output }) => output)],
+    ['text[]', result.texts((one) => commitOf(one)?.workerId ?? NOTHING)],
+    ['bigint[]', result.plain((one) => commitOf(one)?.token ?? 0)],
   ]
 }
 
@@ -241,37 +178,37 @@ export function sideParameters(writes: readonly InstanceWrite[]): Parameter[] {
   const taken = writes.flatMap(({ takenEvent }, index) =>
     takenEvent === null ? [] : [{ takenEvent, w: index + 1 }],
   )
+  const event = new Columns(events)
+  const takenEvent = new Columns(taken)
   return [
     ['integer[]', which(({ removedResults }) => removedResults === 'all')],
     ['integer[]', which(isToggled)],
     ['integer[]', which(hasSignals)],
     ['integer[]', which((write) => hadSignals(write) && !hasSignals(write))],
-    ['integer[]', plain(events.map(({ w }) => w))],
-    ['text[]', texts(events.map(({ event }) => event.signalName))],
-    ['text[]', texts(events.map(({ event }) => event.eventId))],
-    ['bytea[]', payloads(events.map(({ event }) => event.payload))],
-    ['integer[]', plain(taken.map(({ w }) => w))],
-    ['text[]', texts(taken.map(({ takenEvent }) => takenEvent))],
+    ['integer[]', event.plain(({ w }) => w)],
+    ['text[]', event.texts((one) => one.event.signalName)],
+    ['text[]', event.texts((one) => one.event.eventId)],
+    ['bytea[]', event.payloads((one) => one.event.payload)],
+    ['integer[]', takenEvent.plain(({ w }) => w)],
+    ['text[]', takenEvent.texts((one) => one.takenEvent)],
   ]
 }
 
 /** What is claimed next. */
 export function nextParameters(writes: readonly InstanceWrite[]): Parameter[] {
-  const next = writes.flatMap(({ claimNext, after }, index) =>
+  const claims = writes.flatMap(({ claimNext, after }, index) =>
     claimNext === null ? [] : [{ ...claimNext, after, w: index + 1 }],
   )
+  const next = new Columns(claims)
   return [
-    ['integer[]', plain(next.map(({ w }) => w))],
-    ['text[]', texts(next.map(({ own }) => own ?? NOTHING))],
-    [
-      'integer[]',
-      plain(next.map(({ own, after }) => (own === null ? 0 : slotOf(after.head, own)))),
-    ],
-    ['text[]', texts(next.map(({ request }) => request.workerId))],
-    ['bigint[]', plain(next.map(({ request }) => markOf(request.workerId)))],
-    ['bigint[]', plain(next.map(({ request }) => request.ttlMs ?? -1))],
-    ['text[]', texts(next.map(({ request }) => filterText(request.filter)))],
-    ['integer[]', plain(groupsOf(next.map(({ request }) => request)))],
+    ['integer[]', next.plain(({ w }) => w)],
+    ['text[]', next.texts(({ own }) => own ?? NOTHING)],
+    ['integer[]', next.plain(({ own, after }) => (own === null ? 0 : slotOf(after.head, own)))],
+    ['text[]', next.texts(({ request }) => request.workerId)],
+    ['bigint[]', next.plain(({ request }) => markOf(request.workerId))],
+    ['bigint[]', next.plain(({ request }) => request.ttlMs ?? -1)],
+    ['text[]', next.texts(({ request }) => filterText(request.filter))],
+    ['integer[]', plain(groupsOf(claims.map(({ request }) => request)))],
   ]
 }
 
