@@ -4,6 +4,7 @@ import { type ClaimedTask, createSnapshot, type Next } from '@sayiir/persistence
 import type { DynamoDBBackend } from '@sayiir/persistence-dynamodb'
 import { startService } from '@sayiir/services'
 import { Keys, shardOf } from '../src/keys.ts'
+import { packWhole, unpack } from '../src/packing.ts'
 import { connect, drop } from './backend.ts'
 import { connect as connectFloor } from './floor.ts'
 import { clientOf, consumed } from './place.ts'
@@ -140,6 +141,7 @@ async function depth(place: Place, depths: readonly number[]): Promise<void> {
   const { Item: item = {} } = await client.send(
     new GetItemCommand({ TableName: place.namespace, Key: { p: { S: p }, s: { S: s } } }),
   )
+  const { p: _, s: __, ...rest } = unpack(item)
   const classId = item.wp?.S?.split('#').at(-1) ?? ''
   await claimOne(backend)
   await pause(FORGOTTEN_MS)
@@ -179,11 +181,11 @@ async function depth(place: Place, depths: readonly number[]): Promise<void> {
 
   function clone(instanceId: string) {
     const shard = shardOf(instanceId, SHARDS)
+    const own = { wp: { S: keys.ready(shard, classId) }, lp: { S: keys.list(shard) } }
     return {
-      ...item,
+      ...packWhole({ ...rest, ...own }, KB),
       p: { S: keys.instance(instanceId) },
-      wp: { S: keys.ready(shard, classId) },
-      lp: { S: keys.list(shard) },
+      s: { S: s },
     }
   }
 }

@@ -37,7 +37,7 @@ export interface Clock {
  * | `wp`, `ws`, `lp` | keys of the indexes |
  *
  * `t`, `e`, `ii`, `fo`, `tl` with a `b` behind are references to bodies. Most of them are stored as
- * one, `i`: see `packing.ts`.
+ * one, `i`, and all of them as `o` while a small instance waits for a worker: see `packing.ts`.
  */
 export class InstanceItem {
   readonly instanceId: string
@@ -344,20 +344,4 @@ function parse(text: string): unknown {
   } catch (error) {
     throw unreadable('it is not JSON', error)
   }
-}
-
-/** Bytes of an item that are paid for: names and values. */
-export function sizeOf(attributes: Attributes): number {
-  let size = 0
-  for (const [name, value] of Object.entries(attributes)) size += name.length + valueSize(value)
-  return size
-}
-
-function valueSize(value: AttributeValue): number {
-  if (value.S !== undefined) return Buffer.byteLength(value.S)
-  if (value.N !== undefined) return Math.ceil(value.N.length / 2) + 1
-  if (value.B !== undefined) return value.B.byteLength
-  if (value.L !== undefined) return value.L.reduce((size, one) => size + 1 + valueSize(one), 3)
-  if (value.M !== undefined) return Object.values(value.M).length + 3 + sizeOf(value.M)
-  return 1
 }

@@ -3,14 +3,14 @@ import { BackendError } from '@sayiir/persistence-core'
 import { isEnded, pause, quote, Turns } from '@sayiir/persistence-core/adapter'
 import type { Bodies } from './bodies.ts'
 import type { DueNudge } from './due-nudge.ts'
-import type { Attributes } from './expressions.ts'
+import { type Attributes, keyOf } from './expressions.ts'
 import { indexKeys } from './index-keys.ts'
 import { addWrite, InstanceItem, type State, WRITE_NAME } from './instance-item.ts'
 import { conditionOf, difference, ItemUpdates } from './item-updates.ts'
 import { type Keys, randomName, shardOf } from './keys.ts'
 import { Leftovers } from './leftovers.ts'
 import type { Markers } from './markers.ts'
-import { pack } from './packing.ts'
+import { fromIndex, pack, packWhole, sizeOf, WHOLE } from './packing.ts'
 import type { Results } from './results.ts'
 import type { Conditional, Service } from './service.ts'
 import type { StateCodec } from './state-codec.ts'
@@ -24,6 +24,8 @@ const EAGER_TRIES = 3
 const MAX_PAUSE_MS = 40
 /** Instances that are remembered. */
 const MAX_CACHED = 4000
+/** Bytes of a write unit. */
+const UNIT_BYTES = 1024
 /** Bytes of an instance's item up to which it is remembered. */
 const MAX_CACHED_BYTES = 16 * 1024
 
@@ -108,11 +110,29 @@ export class InstanceStore {
 
   /** Takes in an item that a query brought, perhaps not the newest. */
   seen(attributes: Attributes): InstanceItem {
-    const { keys } = this.#parts
-    const instanceId = keys.instanceIdOf(attributes.p?.S ?? '')
-    const { p: _, s: __, ...rest } = attributes
+    const { p, s: _, ...stored } = attributes
+    const instanceId = this.#parts.keys.instanceIdOf(p?.S ?? '')
+    return this.#newest(new InstanceItem(instanceId, stored))
+  }
+
+  /** As `seen`, of an entry of the index `work`; null: it has not the whole item. */
+  seenInIndex(entry: Attributes): InstanceItem | null {
+    const instanceId = this.#parts.keys.instanceIdOf(entry.p?.S ?? '')
     const known = this.#cache.get(instanceId)
-    const item = new InstanceItem(instanceId, rest)
+    const whole = entry[WHOLE]?.B
+    const old = known?.stored[WHOLE]?.B
+    if (known !== undefined && whole !== undefined && old !== undefined) {
+      // Looks overlap: what is known need not be taken apart again.
+      if (Buffer.compare(whole, old) === 0) return known
+    }
+    const found = fromIndex(entry)
+    if (found === null) return null
+    return this.#newest(new InstanceItem(instanceId, found.stored, found.attributes))
+  }
+
+  /** What is known of an instance once this was seen. */
+  #newest(item: InstanceItem): InstanceItem {
+    const known = this.#cache.get(item.instanceId)
     // What was written here since is newer.
     if (known?.hasWrite(item.lastWrite) === true) return known
     this.#remember(item)
@@ -233,7 +253,7 @@ export class InstanceStore {
     }
     // Until the reply has come it is not known what is there.
     this.#cache.delete(instanceId)
-    const stored = pack(after)
+    const stored = this.#stored(instanceId, after)
     const result = await this.#compareAndSet(instanceId, item, stored, others)
     const found = result.found === null ? null : withoutKey(instanceId, result.found)
     // A request that was repeated because its reply was lost finds itself (rule S7).
@@ -256,6 +276,14 @@ export class InstanceStore {
       const { p: _, s: __, ...rest } = attributes
       return new InstanceItem(id, rest)
     }
+  }
+
+  /** As the table is to have it: what waits for a worker so that the index has it too, where that costs no more units. */
+  #stored(instanceId: string, after: Attributes): Attributes {
+    const { keys } = this.#parts
+    const isWaiting = keys.isReady(after.wp?.S)
+    const room = UNIT_BYTES - sizeOf(keyOf(keys.head(instanceId)))
+    return (isWaiting ? packWhole(after, room) : null) ?? pack(after)
   }
 
   #compareAndSet(

@@ -7,9 +7,10 @@ import {
 } from '@sayiir/persistence-core/adapter'
 import { claimOwn, mergeEntries, withoutLastToken } from './claims.ts'
 import type { EventQueue } from './event-queue.ts'
-import { type State, sizeOf, type TailEntry } from './instance-item.ts'
+import type { State, TailEntry } from './instance-item.ts'
 import type { Basis, Change, InstanceStore, Known, Parts } from './instance-store.ts'
 import { datedName } from './keys.ts'
+import { sizeOf } from './packing.ts'
 import { mergeTail } from './results.ts'
 
 /** Bytes up to which the newest results may stay in an item of one write unit. */

@@ -3,8 +3,9 @@ import { BackendError } from '@sayiir/persistence-core'
 import { CallQueue } from '@sayiir/persistence-core/adapter'
 import { isThrottled } from './errors.ts'
 import { type Attributes, type Condition, keyOf, type Update } from './expressions.ts'
-import { type InstanceItem, sizeOf } from './instance-item.ts'
+import type { InstanceItem } from './instance-item.ts'
 import type { ItemKey } from './keys.ts'
+import { sizeOf } from './packing.ts'
 import type { Conditional, Service } from './service.ts'
 
 /** Statements of a request at most: the service's limit. */

@@ -6,6 +6,7 @@ import type {
 } from '@aws-sdk/client-dynamodb'
 import { BackendError } from '@sayiir/persistence-core'
 import type { Keys } from './keys.ts'
+import { WHOLE } from './packing.ts'
 import type { Service } from './service.ts'
 
 /** One more with every change of the stored form that an older version would misread. */
@@ -40,7 +41,7 @@ export function tableDefinition(tableName: string): CreateTableCommandInput {
           { AttributeName: 'wp', KeyType: 'HASH' },
           { AttributeName: 'ws', KeyType: 'RANGE' },
         ],
-        Projection: { ProjectionType: 'KEYS_ONLY' },
+        Projection: { ProjectionType: 'INCLUDE', NonKeyAttributes: [WHOLE] },
       },
       {
         IndexName: 'list',

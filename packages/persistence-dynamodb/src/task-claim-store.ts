@@ -20,7 +20,7 @@ import type { DueNudge } from './due-nudge.ts'
 import type { State } from './instance-item.ts'
 import type { Change, InstanceStore } from './instance-store.ts'
 import type { WorkFinder } from './work-finder.ts'
-import { WorkPool } from './work-pool.ts'
+import { type Fate, WorkPool } from './work-pool.ts'
 import type { Candidate } from './work-scan.ts'
 
 /** Looks in a row that may find only tasks which others were faster to claim. */
@@ -127,14 +127,14 @@ export class DynamoDBTaskClaimStore
     const { known, entry } = candidate
     const { instanceId } = known.item
     const promised = { token, life: known.state.life }
-    let isClaimed = false
+    let fate: Fate = 'unknown'
     try {
       const [claimed] = await this.#claimOf(instanceId, [entry.taskId], request, promised)
-      isClaimed = claimed !== undefined
-      if (!isClaimed) this.#pool.lost()
+      fate = claimed === undefined ? 'lost' : 'claimed'
+      if (fate === 'lost') this.#pool.lost()
       return claimed ?? null
     } finally {
-      this.#pool.settle(candidate, isClaimed)
+      this.#pool.settle(candidate, fate)
     }
   }
 
@@ -200,6 +200,7 @@ export class DynamoDBTaskClaimStore
   ): Promise<ClaimedEntry[]> {
     const byInstance = Map.groupBy(candidates, ({ known }) => known.item.instanceId)
     const byTask = new Map<string, ClaimedEntry>()
+    let other: Fate = 'unknown'
     try {
       await Promise.all(
         Array.from(byInstance, async ([instanceId, wanted]) => {
@@ -208,10 +209,13 @@ export class DynamoDBTaskClaimStore
             byTask.set(nameOf(instanceId, one), one)
         }),
       )
+      other = 'lost'
       if (byTask.size < candidates.length) this.#pool.lost()
     } finally {
-      for (const one of candidates)
-        this.#pool.settle(one, byTask.has(nameOf(one.known.item.instanceId, one.entry)))
+      for (const one of candidates) {
+        const isClaimed = byTask.has(nameOf(one.known.item.instanceId, one.entry))
+        this.#pool.settle(one, isClaimed ? 'claimed' : other)
+      }
     }
     return candidates.flatMap(({ known, entry }) => {
       const one = byTask.get(nameOf(known.item.instanceId, entry))

@@ -29,7 +29,7 @@ Resources:
           KeySchema:
             - { AttributeName: wp, KeyType: HASH }
             - { AttributeName: ws, KeyType: RANGE }
-          Projection: { ProjectionType: KEYS_ONLY }
+          Projection: { ProjectionType: INCLUDE, NonKeyAttributes: [o] }
         - IndexName: list
           KeySchema:
             - { AttributeName: lp, KeyType: HASH }
@@ -73,10 +73,11 @@ export function terraformResource(tableName: string = 'sayiir'): string {
   }
 
   global_secondary_index {
-    name            = "work"
-    hash_key        = "wp"
-    range_key       = "ws"
-    projection_type = "KEYS_ONLY"
+    name               = "work"
+    hash_key           = "wp"
+    range_key          = "ws"
+    projection_type    = "INCLUDE"
+    non_key_attributes = ["o"]
   }
   global_secondary_index {
     name               = "list"

@@ -6,8 +6,9 @@ import { markedClassOf } from './markers.ts'
 import type { TaskClass } from './task-class.ts'
 import { type Candidate, type Hint, WorkScan } from './work-scan.ts'
 
-/** Keys of a page of an index at least: half a read unit. */
+/** Keys of a page of an index at least: half a read unit, or one where the instances come with them. */
 const MIN_PAGE = 25
+const MIN_WHOLE_PAGE = 10
 /** Keys of a page of an index at most. */
 const MAX_PAGE = 250
 /** Instances that are read at a time: at least, and at most. */
@@ -39,6 +40,8 @@ export interface Extent {
   readonly ahead: number
   /** Whether the last whole look was just now: then only if the classes known have too few, the rest is looked at. */
   readonly isRefill?: boolean
+  /** Whether what the index has of instances will do, since a claim decides: it lags more than what is read. */
+  readonly isForClaims?: boolean
 }
 
 /** A part of an index that is read from its front. */
@@ -86,7 +89,9 @@ export class WorkFinder {
     const known = classes.served(request.filter)
     const fronts = ready(known)
     const page = Math.ceil(extent.ahead / Math.max(fronts.length, 1))
-    const limit = Math.min(Math.max(page, MIN_PAGE), MAX_PAGE)
+    const isForClaims = extent.isForClaims === true
+    const least = isForClaims ? MIN_WHOLE_PAGE : MIN_PAGE
+    const limit = { keys: Math.min(Math.max(page, least), MAX_PAGE), isForClaims }
     if (extent.isRefill === true) await this.#readPages(fronts, limit, scan)
     else {
       fronts.push(...this.#fronts((shard) => this.#parts.keys.due(shard), null))
@@ -133,19 +138,24 @@ export class WorkFinder {
     return Array.from({ length: this.#shards() }, (_, shard) => shard)
   }
 
-  async #readPages(fronts: readonly Front[], limit: number, scan: WorkScan): Promise<void> {
+  async #readPages(
+    fronts: readonly Front[],
+    { keys, isForClaims }: { readonly keys: number; readonly isForClaims: boolean },
+    scan: WorkScan,
+  ): Promise<void> {
     await Promise.all(
       fronts.map(async (front) => {
         const { items, next } = await this.#parts.service.query({
           IndexName: 'work',
           KeyConditionExpression: 'wp = :p',
           ExpressionAttributeValues: { ':p': { S: front.partition } },
-          Limit: limit,
+          Limit: front.of === null ? Math.max(keys, MIN_PAGE) : keys,
           ...(front.start === null ? undefined : { ExclusiveStartKey: front.start }),
         })
         front.start = next
         front.isDone = next === null
-        for (const { p, s, ws } of items) {
+        for (const entry of items) {
+          const { p, s, ws } = entry
           const time = Math.floor(Number(ws?.N))
           if (time > scan.now) {
             scan.nextDueAt = Math.min(scan.nextDueAt ?? time, time)
@@ -153,7 +163,8 @@ export class WorkFinder {
             break
           }
           const instanceId = this.#parts.keys.instanceIdOf(p?.S ?? '')
-          front.rank = scan.hint({ instanceId, s: s?.S ?? '', of: front.of }, time)
+          const item = isForClaims ? this.#instances.seenInIndex(entry) : null
+          front.rank = scan.hint({ instanceId, s: s?.S ?? '', of: front.of, item }, time)
         }
       }),
     )
@@ -169,20 +180,35 @@ export class WorkFinder {
         missing <= 0 ? -Infinity : rank,
       )
       if (hints.length === 0) return
-      const keys = [...new Set(hints.map(({ instanceId }) => instanceId))].map((instanceId) =>
-        this.#parts.keys.head(instanceId),
-      )
-      const found = new Map<string, Known>()
-      await Promise.all(
-        (await this.#parts.service.getMany(keys)).map(async (attributes) => {
-          const item = this.#instances.seen(attributes)
-          if (item.isTombstone) return
-          const state = await this.#instances.decode(item)
-          if (state !== null) found.set(item.instanceId, { item, state })
-        }),
-      )
+      const found = await this.#knownOf(hints)
       for (const hint of hints) this.#judge(scan, hint, found.get(hint.instanceId) ?? null)
     }
+  }
+
+  /** The instances that were hinted at, read where the index had them not. */
+  async #knownOf(hints: readonly Hint[]): Promise<ReadonlyMap<string, Known>> {
+    const items = new Map(
+      hints.flatMap(({ instanceId, item }) => (item === null ? [] : [[instanceId, item]])),
+    )
+    const missing = new Set(
+      hints.map(({ instanceId }) => instanceId).filter((id) => !items.has(id)),
+    )
+    if (missing.size > 0) {
+      const keys = Array.from(missing, (instanceId) => this.#parts.keys.head(instanceId))
+      for (const attributes of await this.#parts.service.getMany(keys)) {
+        const item = this.#instances.seen(attributes)
+        items.set(item.instanceId, item)
+      }
+    }
+    const found = new Map<string, Known>()
+    await Promise.all(
+      Array.from(items.values(), async (item) => {
+        if (item.isTombstone) return
+        const state = await this.#instances.decode(item)
+        if (state !== null) found.set(item.instanceId, { item, state })
+      }),
+    )
+    return found
   }
 
   #judge(scan: WorkScan, hint: Hint, known: Known | null): void {

@@ -8,6 +8,8 @@ import type { Candidate } from './work-scan.ts'
 const FRESH_MS = 500
 /** Milliseconds after a look within which the next one may leave out what is rarely new: timers, expired claims, classes. */
 const WHOLE_LOOK_MS = 250
+/** Milliseconds that the candidates of a look are to last: well within the time that they may wait. */
+const LAST_MS = 300
 /** Candidates that a look brings, if there are so many: more where the last ones were soon used up. */
 const MIN_LOOK = 8
 const MAX_LOOK = 200
@@ -18,6 +20,8 @@ const LOW_PART = 0.25
 const MAX_SPREAD = 256
 /** Filters that are remembered. */
 const MAX_SHELVES = 64
+/** Milliseconds for which one that others were faster to claim is not tried again as it was: the index lags. */
+const LOST_MS = 1000
 /** Claimed candidates that are remembered, because an index may still show them. */
 const MAX_CLAIMED = 2000
 
@@ -33,11 +37,23 @@ interface Shelf {
   wanted: number
   /** Candidates that the next look is to bring. */
   goal: number
+  /** Candidates that were taken since the last one. */
+  taken: number
   /** Candidates below which the next look begins; 0: there were no more. */
   low: number
   /** Instances to be taken care of by whoever comes next. */
   due: string[]
 }
+
+/** A candidate as it was when it was taken. */
+interface Taken {
+  readonly lastWrite: string
+  /** By the monotonic clock. */
+  readonly until: number
+}
+
+/** What became of a candidate: a worker here has claimed it, it was not free, or that is not known. */
+export type Fate = 'claimed' | 'lost' | 'unknown'
 
 /** How a worker stands with its shelf. */
 export interface Turn {
@@ -56,7 +72,7 @@ export class WorkPool {
   readonly #later: (work: () => Promise<unknown>) => void
   readonly #shelves = new Map<string, Shelf>()
   /** What is being claimed, or has been, with the write that it was seen at: seen so again, it is out of date. */
-  readonly #claimed = new Map<string, string>()
+  readonly #claimed = new Map<string, Taken>()
   #spread = 0
 
   /** @param later Does something that nobody waits for, but who closes the backend. */
@@ -78,6 +94,7 @@ export class WorkPool {
         look: null,
         wanted: 0,
         goal: MIN_LOOK,
+        taken: 0,
         low: 0,
         due: [],
       }
@@ -112,9 +129,10 @@ export class WorkPool {
         continue
       }
       shelf.candidates.splice(at, 1)
-      this.#claimed.set(nameOf(candidate), candidate.known.item.lastWrite)
+      this.#claimed.set(nameOf(candidate), { lastWrite: lastWriteOf(candidate), until: Infinity })
       taken.push(candidate)
     }
+    shelf.taken += taken.length
     const isLow = taken.length > 0 && shelf.candidates.length < shelf.low
     // Where it fails, those who then find nothing look themselves, and are told.
     if (isLow && shelf.look === null) this.#later(() => this.#look(shelf, request, 1))
@@ -139,8 +157,8 @@ export class WorkPool {
   }
 
   /** Takes in what became of a candidate that was taken. */
-  settle(candidate: Candidate, isClaimed: boolean): void {
-    if (isClaimed) {
+  settle(candidate: Candidate, fate: Fate): void {
+    if (fate === 'claimed') {
       if (this.#spread > 0) this.#spread = Math.floor(this.#spread * 0.98)
       for (const oldest of this.#claimed.keys()) {
         if (this.#claimed.size <= MAX_CLAIMED) break
@@ -148,7 +166,12 @@ export class WorkPool {
       }
       return
     }
-    this.#claimed.delete(nameOf(candidate))
+    const name = nameOf(candidate)
+    if (fate === 'unknown') this.#claimed.delete(name)
+    else {
+      const until = performance.now() + LOST_MS
+      this.#claimed.set(name, { lastWrite: lastWriteOf(candidate), until })
+    }
   }
 
   /** Whether others are often faster. */
@@ -163,19 +186,19 @@ export class WorkPool {
 
   #look(shelf: Shelf, request: WorkRequest, need: number): Promise<Look> {
     const now = performance.now()
-    const ages = Math.floor((now - shelf.foundAt) / FRESH_MS)
-    // What is read ahead and not taken was read in vain, at half a unit each.
-    shelf.goal =
-      ages === 0
-        ? Math.min(shelf.goal * GROWTH, MAX_LOOK)
-        : Math.max(Math.floor(shelf.goal / GROWTH ** Math.min(ages, 10)), MIN_LOOK)
+    // What is read ahead and not taken was read in vain.
+    const wanted = (shelf.taken / Math.max(now - shelf.foundAt, 1)) * LAST_MS
+    shelf.goal = Math.ceil(Math.min(Math.max(wanted, MIN_LOOK), shelf.goal * GROWTH, MAX_LOOK))
+    shelf.taken = 0
     const ahead = Math.min(Math.max(need + this.#spread, shelf.goal), 1000)
     const isRefill = now - shelf.wholeAt < WHOLE_LOOK_MS
     const looking = this.#finder
-      .look(request, { need, ahead, isRefill })
-      .then((found) => {
-        // What has been taken since it began is being claimed.
-        shelf.candidates = found.candidates.filter((one) => !this.#isClaimed(one))
+      .look(request, { need, ahead, isRefill, isForClaims: true })
+      .then((look) => {
+        // What has been taken is being claimed, or has been and the index lags.
+        const candidates = look.candidates.filter((one) => !this.#isClaimed(one))
+        const found = { ...look, candidates }
+        shelf.candidates = [...candidates]
         shelf.foundAt = performance.now()
         if (found.isWhole) shelf.due = [...found.due]
         // Where there was no more, the next look need not try the known classes first.
@@ -193,10 +216,15 @@ export class WorkPool {
   }
 
   #isClaimed(candidate: Candidate): boolean {
-    return this.#claimed.get(nameOf(candidate)) === candidate.known.item.lastWrite
+    const taken = this.#claimed.get(nameOf(candidate))
+    return taken?.lastWrite === lastWriteOf(candidate) && taken.until > performance.now()
   }
 }
 
 function nameOf({ known, entry }: Candidate): string {
   return JSON.stringify([known.item.instanceId, entry.taskId])
+}
+
+function lastWriteOf({ known }: Candidate): string {
+  return known.item.lastWrite
 }

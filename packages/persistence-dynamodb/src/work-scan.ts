@@ -8,7 +8,7 @@ import {
   TIMER_TASK_ID,
   type WorkRequest,
 } from '@sayiir/persistence-core/adapter'
-import type { State } from './instance-item.ts'
+import type { InstanceItem, State } from './instance-item.ts'
 import type { Known } from './instance-store.ts'
 import type { TaskClass } from './task-class.ts'
 
@@ -28,6 +28,8 @@ export interface Hint {
   readonly s: string
   readonly of: TaskClass | null
   readonly rank: number
+  /** The instance, where the index has it whole; null: it has to be read. */
+  readonly item: InstanceItem | null
 }
 
 /** What one look has come to so far. */

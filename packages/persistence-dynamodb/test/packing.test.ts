@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { readTail, type TailEntry, writeTail } from '../src/instance-item.ts'
-import { pack, unpack } from '../src/packing.ts'
+import { fromIndex, pack, packWhole, sizeOf, unpack } from '../src/packing.ts'
 
 const attributes = {
   w: { S: 'AAAAAAAA' },
@@ -30,6 +30,24 @@ test('what was packed is what is unpacked, whatever is in the attributes', () =>
   )
   expect(unpack(stored)).toEqual(attributes)
   expect(unpack(pack({ w: { S: 'a' } }))).toEqual({ w: { S: 'a' } })
+})
+
+test('what waits for a worker is in the index whole, where that needs no more room than there is', () => {
+  const { long: _, a: _a, b: _b, nul: _n, no: _o, ...small } = attributes
+  const stored = packWhole(small, 1000) ?? expect.fail('there is room')
+  expect(Object.keys(stored).toSorted()).toEqual(['o', 'st', 'w', 'wp', 'ws'])
+  expect(unpack(stored)).toEqual(small)
+  const { wp, ws, o } = stored
+  const entry = { p: { S: 'sayiir#I#i' }, s: { S: 'H' }, wp, ws, o } as typeof stored
+  const there = fromIndex(entry) ?? expect.fail('the index has it')
+  expect(there).toEqual({ stored, attributes: small })
+  expect(packWhole(small, sizeOf(stored))).not.toBeNull()
+  expect(packWhole(small, sizeOf(stored) - 1)).toBeNull()
+  // What can't be a part of a text, or is long, has to be read.
+  for (const name of ['nul', 'long', 'no'] as const)
+    expect(packWhole({ ...small, [name]: attributes[name] }, 10_000)).toBeNull()
+  const { o: __, ...keysOnly } = entry
+  expect(fromIndex(keysOnly)).toBeNull()
 })
 
 test('the newest results and commits are read as they were written, byte for byte', () => {

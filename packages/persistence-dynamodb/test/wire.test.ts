@@ -180,6 +180,7 @@ describe('requests without the layers of the SDK', () => {
     const backend = await DynamoDBBackend.fromClient(mine, { keyPrefix: namespace() })
     onTestFinished(() => backend.close())
     await backend.saveSnapshot(atTask('i'))
+    expect(await backend.findAvailableTasks({ workerId: 'w', limit: 1 })).toHaveLength(1)
     expect(
       await backend.claimAvailableTasks({ workerId: 'w', limit: 1, ttlMs: 1000 }),
     ).toHaveLength(1)
