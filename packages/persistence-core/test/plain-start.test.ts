@@ -51,7 +51,7 @@ test.each([
   const plain = plainStart(snapshot, NOW)
   const generation = plain?.after.generation
   const write = edit.toWrite()
-  expect(plain).toEqual({ ...write, after: { ...write?.after, generation } })
+  expect(plain).toEqual({ ...write, plain: 'start', after: { ...write?.after, generation } })
 })
 
 test.each([

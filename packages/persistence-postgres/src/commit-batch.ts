@@ -2,16 +2,14 @@ import {
   type ClaimedEntry,
   encodeHead,
   type InstanceWrite,
-  isOpen,
   later,
-  TIMER_TASK_ID,
   type WriteResult,
 } from '@sayiir/persistence-core/adapter'
 import type { Client, Row } from './client.ts'
 import { finalOutputOf } from './encode.ts'
 import { filterText } from './filter.ts'
 import { plain } from './literals.ts'
-import { classOf, json, jsonRows, markOf, number, slotOf } from './records.ts'
+import { classOf, json, jsonRows, markOf, number } from './records.ts'
 import type { Routes } from './routes.ts'
 import { TakenRows } from './taken-rows.ts'
 
@@ -38,29 +36,16 @@ export interface PlainCommit {
 
 /** A write as such a commit, null where it is anything more. */
 export function toPlainCommit(write: InstanceWrite): PlainCommit | null {
-  const { before, after, holds, results, commit, claimNext, entries } = write
+  const { plain: kind, before, after, holds, results, claimNext } = write
   const [result] = results
-  if (before === null || commit === null || holds?.token === undefined) return null
-  if (result === undefined || results.length > 1 || result.taskId !== commit.taskId) return null
-  if (holds.taskId !== commit.taskId || holds.taskId === TIMER_TASK_ID) return null
-  if (write.removedResults.length > 0 || write.takenEvent !== null || write.event !== null)
-    return null
-  if (!isOpen(before) || before.queuedEvents > 0 || after.queuedEvents > 0) return null
-  if (!isSame(before.head, after.head) || after.version !== before.version + 1) return null
-  if (before.entries.length !== 1 || slotOf(before.head, holds.taskId) !== 0) return null
-  if (entries.moved.length > 0 || entries.released.length > 0) return null
+  if (kind !== 'commit' || holds?.token === undefined || result === undefined) return null
+  // Events that are queued go with the end, and tasks that others have to claim are not looked for.
+  if ((before?.queuedEvents ?? 0) > 0) return null
   const [next = null] = after.entries
-  if (next === null) {
-    if (after.head.state.status !== 'completed' || (claimNext?.own ?? null) !== null) return null
-  } else {
-    if (!isOpen(after) || after.entries.length > 1 || entries.added[0] !== next) return null
-    if (!isFresh(next, write.at, holds.taskId) || slotOf(after.head, next.taskId) !== 0) return null
-    if (claimNext !== null && claimNext.own !== next.taskId) return null
-  }
+  if (claimNext !== null && claimNext.own !== (next?.taskId ?? null)) return null
   let group = holds.workerId
   if (claimNext !== null) {
     const { request } = claimNext
-    if (request.workerId !== holds.workerId) return null
     group = `${request.ttlMs} ${filterText(request.filter)} ${group}`
   }
   const head = encodeHead(after.head)
@@ -70,29 +55,6 @@ export function toPlainCommit(write: InstanceWrite): PlainCommit | null {
     ...{ write, next, head, group, output: result.output, place: result.order },
     held: { ...holds, token: holds.token },
   }
-}
-
-function isSame(
-  before: InstanceWrite['after']['head'],
-  after: InstanceWrite['after']['head'],
-): boolean {
-  return (
-    before.definitionHash === after.definitionHash &&
-    before.initialInput === after.initialInput &&
-    before.revision + 1 === after.revision
-  )
-}
-
-/** Whether a task is as one is that follows another at once. */
-function isFresh(next: Entry, at: number, before: string): boolean {
-  return (
-    next.availableSince === at &&
-    next.inputTaskId === before &&
-    next.attempt === 1 &&
-    next.lastFailedWorker === null &&
-    !next.timer &&
-    next.taskId !== TIMER_TASK_ID
-  )
 }
 
 /**

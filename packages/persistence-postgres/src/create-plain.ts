@@ -1,15 +1,9 @@
 import type { SnapshotHead, TaskWakeup } from '@sayiir/persistence-core'
-import {
-  type DispatchEntry,
-  type InstanceWrite,
-  isOpen,
-  TIMER_TASK_ID,
-  type WriteResult,
-} from '@sayiir/persistence-core/adapter'
+import type { DispatchEntry, InstanceWrite, WriteResult } from '@sayiir/persistence-core/adapter'
 import type { Client } from './client.ts'
 import { encodeStored } from './encode.ts'
 import { alike, base64Of, hexOf, plain } from './literals.ts'
-import { classOf, json, number, slotOf } from './records.ts'
+import { classOf, json, number } from './records.ts'
 import type { Routes } from './routes.ts'
 
 const CREATE = `SELECT now_ms, failed FROM {s}.create_plain($1::text, $2::text, $3::text,
@@ -25,30 +19,24 @@ const NONE = '-'
 const SEPARATOR = '\u0001'
 
 /**
- * The task that all of these new instances wait for, if they are alike but for id, time and input:
- * in progress, one task that may run at once, no result yet. Else null.
+ * The task that all of these new instances wait for, if they are plain and alike but for id, time
+ * and input. Else null.
  */
 export function commonTask(writes: readonly InstanceWrite[]): DispatchEntry | null {
   const [first] = writes
   const entry = first?.after.entries[0]
   if (first === undefined || entry === undefined) return null
   const { definitionHash } = first.after.head
-  const isAlike = writes.every((write) => {
-    const { after, at, results, toleranceMs } = write
-    const [own, another] = after.entries
+  const isAlike = writes.every(({ plain: kind, instanceId, after, toleranceMs }) => {
+    const [own] = after.entries
     return (
-      own !== undefined &&
-      another === undefined &&
-      isOpen(after) &&
-      results.length === 0 &&
-      toleranceMs === first.toleranceMs &&
-      after.head.definitionHash === definitionHash &&
-      isPlain(own, at) &&
-      own.taskId === entry.taskId &&
-      !write.instanceId.includes(SEPARATOR) &&
+      kind === 'start' &&
+      own?.taskId === entry.taskId &&
       own.priority === entry.priority &&
       isSame(own.tags, entry.tags) &&
-      slotOf(after.head, own.taskId) === 0
+      after.head.definitionHash === definitionHash &&
+      toleranceMs === first.toleranceMs &&
+      !instanceId.includes(SEPARATOR)
     )
   })
   return isAlike ? entry : null
@@ -119,17 +107,6 @@ function isSameRecord(a: SnapshotHead, b: SnapshotHead): boolean {
       a.retries.size + b.retries.size + a.loopIterations.size + b.loopIterations.size === 0 &&
       a.traceParent === b.traceParent &&
       isSame(a.tags, b.tags))
-  )
-}
-
-function isPlain(entry: DispatchEntry, at: number): boolean {
-  return (
-    entry.taskId !== TIMER_TASK_ID &&
-    !entry.timer &&
-    entry.availableSince === at &&
-    entry.attempt === 1 &&
-    entry.lastFailedWorker === null &&
-    entry.inputTaskId === null
   )
 }
 

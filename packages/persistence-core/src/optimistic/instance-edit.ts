@@ -248,6 +248,7 @@ export class InstanceEdit {
     const first = this.head.revision * ORDER_STEP
     return {
       instanceId: this.instanceId,
+      plain: null,
       before,
       after,
       at: this.at,

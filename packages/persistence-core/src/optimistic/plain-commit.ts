@@ -69,6 +69,7 @@ export function plainCommit(
   }
   return {
     instanceId: head.instanceId,
+    plain: 'commit',
     before,
     after: {
       generation: before.generation,

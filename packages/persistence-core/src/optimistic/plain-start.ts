@@ -41,6 +41,7 @@ export function plainStart(snapshot: WorkflowSnapshot, at: number): InstanceWrit
   const entries = [plainEntry(position.taskId, head.priority, tags, at, lastCompletedTaskId)]
   return {
     instanceId,
+    plain: 'start',
     before: null,
     after: {
       generation: crypto.randomUUID(),

@@ -78,6 +78,14 @@ export interface EntryChanges {
  */
 export interface InstanceWrite {
   readonly instanceId: string
+  /**
+   * What is known of it beforehand, as of most writes, so that a store may have a shorter way for
+   * them. `start`: a new instance that waits for one task, which may run at once, and has no results.
+   * `commit`: the only task of an instance completed, which it must be held for (`holds` has the
+   * token); there is one other task after it, which may run at once, or the end; nothing else
+   * changes than that, the head, and this one result. Null: it may be anything.
+   */
+  readonly plain: 'start' | 'commit' | null
   /** What must still be there, by generation and version; null: there must be nothing. */
   readonly before: StoredInstance | null
   /** What is to be there. An ended instance has no entries, signals and events left, and the ids of its events are forgotten. */
