@@ -17,7 +17,7 @@ export class ArgumentWriter {
   #end = 5
   #count = 0
 
-  /** Begins a new array. What was finished before stays as it is. */
+  /** Begins a new array, in place of the one before. */
   start(): void {
     this.#end = 5
     this.#count = 0
@@ -138,11 +138,11 @@ export class ArgumentWriter {
     this.#buffer.write(String(value).padStart(4, '0'), hole, 'latin1')
   }
 
-  /** What was written, on its own. */
+  /** What was written, until the next is begun. */
   finish(): Buffer {
     this.#header(0, this.#count)
     this.#buffer[0] = 0xdd
-    return Buffer.from(this.#buffer.subarray(0, this.#end))
+    return this.#buffer.subarray(0, this.#end)
   }
 
   #digits(value: number, width: number): void {

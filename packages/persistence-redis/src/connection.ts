@@ -72,33 +72,50 @@ export class Connection {
     return this.#send(scripts[name], keys, args)
   }
 
-  /** Runs a script on a shard that must not be run again: its first two arguments are added. */
-  async runOnce(
+  /**
+   * Runs a script on a shard that must not be run again: its first two arguments are added. Bytes
+   * that it is given may be written over as soon as this returns.
+   */
+  runOnce(
     name: ScriptName,
     shard: Shard,
     keys: readonly string[],
     args: readonly Argument[],
   ): Promise<unknown> {
+    const script = scripts[name]
     const slots = this.#slotsOf(shard)
     const slot = slots.take()
     this.#number += 1
-    const numbered = [`s:${this.#id}:${slot}`, this.#number, ...args]
-    const reply = await this.#send(scripts[name], keys, numbered, shard)
-    // After a failure it may still be on its way, so its slot is not used again.
-    slots.give(slot)
-    return reply
+    const numbered = [slot, this.#number, ...args]
+    const direct = this.#direct
+    if (direct === null || !this.#told.has(name) || this.#options.waitReplicas !== null) {
+      const own = numbered.map((arg) => (typeof arg === 'object' ? Buffer.from(arg) : arg))
+      return this.#send(script, keys, own, shard).then((reply) => {
+        slots.give(slot)
+        return reply
+      })
+    }
+    // What nearly every call is, with as few steps as it takes.
+    return new Promise((resolve, reject) => {
+      const done = (reply: unknown): void => {
+        // After a failure it may still be on its way, so its slot is not used again.
+        slots.give(slot)
+        resolve(reply)
+      }
+      const command = new ScriptCommand(script, shard, keys, numbered)
+      const deadline = performance.now() + this.timeoutMs
+      const again = (error: unknown): void => {
+        this.#send(script, keys, command.ownArguments(), shard, deadline, error).then(done, reject)
+      }
+      const sent = direct.sendCommand(command) as Promise<unknown>
+      this.#deadlines.watch(sent, this.timeoutMs, done, again)
+    })
   }
 
   /** Forgets what this object was answered. */
   async forget(): Promise<void> {
     await Promise.allSettled(
-      Array.from(this.#slots, ([{ keys }, slots]) =>
-        this.run(
-          'tidy',
-          keys,
-          slots.all().map((slot) => `s:${this.#id}:${slot}`),
-        ),
-      ),
+      Array.from(this.#slots, ([{ keys }, slots]) => this.run('tidy', keys, slots.all())),
     )
     this.#deadlines.stop()
   }
@@ -115,30 +132,36 @@ export class Connection {
   #slotsOf(shard: Shard): Slots {
     const known = this.#slots.get(shard)
     if (known !== undefined) return known
-    const slots = new Slots()
+    const slots = new Slots(`s:${this.#id}:`)
     this.#slots.set(shard, slots)
     return slots
   }
 
+  /** @param failure Why it failed when it was sent before, or null. */
   async #send(
     script: Script,
     keys: readonly string[],
     args: readonly Argument[],
     shard: Shard | null = null,
+    deadline: number = performance.now() + this.timeoutMs,
+    failure: unknown = null,
   ): Promise<unknown> {
-    const deadline = performance.now() + this.timeoutMs
+    let last = failure
     for (let waitMs: number = RETRY_MS.first; ; waitMs = Math.min(waitMs * 2, RETRY_MS.most)) {
+      if (last !== null && !isUnknownScript(last)) {
+        if (!mayBeSentAgain(last) || performance.now() + waitMs >= deadline)
+          throw toBackendError(last)
+        // Not all that failed together together again: ioredis follows a slot that was moved only
+        // where all calls of a pipeline, which it may have made by itself, want the same.
+        await pause(waitMs * (0.5 + Math.random()))
+      }
       try {
         return await this.#deadlines.within(
           this.#call(script, keys, args, shard),
           deadline - performance.now(),
         )
       } catch (error) {
-        if (!mayBeSentAgain(error) || performance.now() + waitMs >= deadline)
-          throw toBackendError(error)
-        // Not all that failed together together again: ioredis follows a slot that was moved only
-        // where all calls of a pipeline, which it may have made by itself, want the same.
-        await pause(waitMs * (0.5 + Math.random()))
+        last = error
       }
     }
   }
@@ -211,20 +234,27 @@ function sendsAsIs(client: RedisClient): client is Redis {
 
 /** Places where the server keeps what it answered, each for one call at a time. */
 class Slots {
-  readonly #free: number[] = []
-  #count = 0
+  readonly #prefix: string
+  readonly #free: string[] = []
+  readonly #all: string[] = []
 
-  take(): number {
-    const slot = this.#free.pop() ?? this.#count
-    if (slot === this.#count) this.#count += 1
+  constructor(prefix: string) {
+    this.#prefix = prefix
+  }
+
+  take(): string {
+    const free = this.#free.pop()
+    if (free !== undefined) return free
+    const slot = `${this.#prefix}${this.#all.length}`
+    this.#all.push(slot)
     return slot
   }
 
-  give(slot: number): void {
+  give(slot: string): void {
     this.#free.push(slot)
   }
 
-  all(): number[] {
-    return Array.from({ length: this.#count }, (_, index) => index)
+  all(): readonly string[] {
+    return this.#all
   }
 }

@@ -24,31 +24,40 @@ export class Deadlines {
 
   /** The reply, or `UNAVAILABLE` where it does not come in time. */
   within<T>(reply: Promise<T>, ms: number): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const since = performance.now()
-      const waiting: Waiting = { since, until: since + Math.max(ms, 1), reject }
-      if (this.#waiting.size === 0) this.#timer?.ref()
-      this.#waiting.add(waiting)
-      if (waiting.until < this.#ringsAt) this.#arm(waiting.until)
-      reply.then(
-        (value) => {
-          this.#heardAt = performance.now()
-          this.#end(waiting)
-          resolve(value)
-        },
-        (error: unknown) => {
-          this.#end(waiting)
-          reject(error)
-        },
-      )
-    })
+    return new Promise((resolve, reject) => this.watch(reply, ms, resolve, reject))
   }
 
-  #end(waiting: Waiting): void {
-    this.#waiting.delete(waiting)
+  /** The same, told to whom it concerns. */
+  watch<T>(
+    reply: Promise<T>,
+    ms: number,
+    resolve: (value: T) => void,
+    reject: (error: unknown) => void,
+  ): void {
+    const since = performance.now()
+    const waiting: Waiting = { since, until: since + Math.max(ms, 1), reject }
+    if (this.#waiting.size === 0) this.#timer?.ref()
+    this.#waiting.add(waiting)
+    if (waiting.until < this.#ringsAt) this.#arm(waiting.until)
+    reply.then(
+      (value) => {
+        this.#heardAt = performance.now()
+        // Late: it has been told otherwise.
+        if (this.#end(waiting)) resolve(value)
+      },
+      (error: unknown) => {
+        if (this.#end(waiting)) reject(error)
+      },
+    )
+  }
+
+  /** Whether it still waited. */
+  #end(waiting: Waiting): boolean {
+    const waited = this.#waiting.delete(waiting)
     // Whoever got a reply calls again, as a rule: the timer rings once more, and is no reason for a
     // process to go on.
     if (this.#waiting.size === 0) this.#timer?.unref()
+    return waited
   }
 
   #arm(at: number): void {

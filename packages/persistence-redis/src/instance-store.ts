@@ -226,7 +226,7 @@ export class InstanceStore {
     return (await connection.runOnce('remove', shard, keys, [instanceId])) === 1
   }
 
-  async #send(shard: Shard, writes: readonly InstanceWrite[]): Promise<readonly WriteResult[]> {
+  #send(shard: Shard, writes: readonly InstanceWrite[]): Promise<readonly WriteResult[]> {
     const { connection, options, layout } = this.#context
     const { keys, message } = writeArguments(
       this.#args,
@@ -235,18 +235,19 @@ export class InstanceStore {
       layout.shards.length > 1,
       writes,
     )
-    const reply = (await connection.runOnce('write', shard, keys, [message])) as [Buffer, Buffer]
-    return readResults(reply, writes, (now) => this.#context.clock.observe(now)).results
+    return connection
+      .runOnce('write', shard, keys, [message])
+      .then((reply) => this.#read(reply, writes).results)
   }
 
-  async #create(shard: Shard, writes: readonly InstanceWrite[]): Promise<readonly WriteResult[]> {
-    const { connection, clock } = this.#context
+  #create(shard: Shard, writes: readonly InstanceWrite[]): Promise<readonly WriteResult[]> {
     const { keys, message } = creationArguments(this.#args, shard, writes)
-    const reply = (await connection.runOnce('create', shard, keys, [message])) as [Buffer, Buffer]
-    return readResults(reply, writes, (now) => clock.observe(now)).results
+    return this.#context.connection
+      .runOnce('create', shard, keys, [message])
+      .then((reply) => this.#read(reply, writes).results)
   }
 
-  async #sendPlain(
+  #sendPlain(
     shard: Shard,
     commits: readonly PlainCommit[],
   ): Promise<readonly (WriteResult | Promise<WriteResult>)[]> {
@@ -258,16 +259,21 @@ export class InstanceStore {
       layout.shards.length > 1,
       commits,
     )
-    const reply = (await connection.runOnce('commit', shard, keys, [message])) as [Buffer, Buffer]
-    const { states, results } = readResults(reply, commits, (now) =>
-      this.#context.clock.observe(now),
-    )
-    if (/^[123]+$/.test(states)) return results
-    // Nothing was written: some were refused, and the others are to be written another way.
-    return commits.map((commit, index) =>
-      states[index] === '0' ? (results[index] as WriteResult) : this.#writes.call(shard, commit),
-    )
+    return connection.runOnce('commit', shard, keys, [message]).then((reply) => {
+      const { states, results } = this.#read(reply, commits)
+      if (/^[123]+$/.test(states)) return results
+      // Nothing was written: some were refused, and the others are to be written another way.
+      return commits.map((commit, index) =>
+        states[index] === '0' ? (results[index] as WriteResult) : this.#writes.call(shard, commit),
+      )
+    })
   }
+
+  #read(reply: unknown, writes: readonly InstanceWrite[]): ReturnType<typeof readResults> {
+    return readResults(reply as [Buffer, Buffer], writes, this.#observeTime)
+  }
+
+  readonly #observeTime = (now: number): void => this.#context.clock.observe(now)
 
   #observe(time: Buffer): number {
     const now = Number(time.toString())

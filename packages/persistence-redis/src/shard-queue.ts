@@ -81,7 +81,7 @@ class Lane<Call, Reply> {
 
   readonly #flush = (): void => {
     this.#isScheduled = false
-    while (this.#waiting.length > 0 && this.#inFlight < MAX_IN_FLIGHT) void this.#send(this.#take())
+    while (this.#waiting.length > 0 && this.#inFlight < MAX_IN_FLIGHT) this.#send(this.#take())
   }
 
   #take(): readonly Waiting<Call, Reply>[] {
@@ -106,25 +106,39 @@ class Lane<Call, Reply> {
     return group
   }
 
-  async #send(group: readonly Waiting<Call, Reply>[]): Promise<void> {
+  #send(group: readonly Waiting<Call, Reply>[]): void {
     if (group.length === 0) return
     this.#inFlight += 1
     this.#unanswered += group.length
-    try {
-      const replies = await this.#plan.send(
-        this.#shard,
-        group.map(({ call }) => call),
-      )
-      this.#answer(() => {
+    const calls = group.map(({ call }) => call)
+    this.#sending(calls).then(
+      (replies) => {
+        this.#answer(() => {
+          this.#unanswered -= group.length
+          for (let index = 0; index < group.length; index += 1) {
+            group[index]?.resolve(replies[index] as Reply | Promise<Reply>)
+          }
+        })
+        this.#sent()
+      },
+      (error: unknown) => {
         this.#unanswered -= group.length
-        for (let index = 0; index < group.length; index += 1) {
-          group[index]?.resolve(replies[index] as Reply | Promise<Reply>)
-        }
-      })
+        for (const { reject } of group) reject(error)
+        this.#sent()
+      },
+    )
+  }
+
+  /** What is wrong with the calls themselves is a rejection, too. */
+  #sending(calls: readonly Call[]): Promise<readonly (Reply | Promise<Reply>)[]> {
+    try {
+      return this.#plan.send(this.#shard, calls)
     } catch (error) {
-      this.#unanswered -= group.length
-      for (const { reject } of group) reject(error)
+      return Promise.reject(error)
     }
+  }
+
+  #sent(): void {
     this.#inFlight -= 1
     if (this.#waiting.length > 0) this.#schedule()
   }
