@@ -1,10 +1,9 @@
 import { timerOf } from './advance.ts'
 import { DEFAULT_PRIORITY, later } from './check.ts'
 import type { Position } from './position.ts'
-import type { CancelDetails, SignalRequest } from './signal-store.ts'
-import { type AnySnapshot, type InstanceStatus, isEnded, positionOf } from './snapshot.ts'
+import { type AnySnapshot, type InstanceStatus, positionOf } from './snapshot.ts'
 import type { AvailableTask, TaskClaim, TaskClaimRef, WorkerFilter } from './task-claim-store.ts'
-import { cancelWorkflow, openState, pauseWorkflow } from './transitions.ts'
+import { openState } from './transitions.ts'
 
 /** A task that the position lets run, now or once it is due. */
 export interface RunnableTask {
@@ -326,32 +325,4 @@ export function isRepeated(
     record.workerId === ref.workerId &&
     (ref.token === undefined || record.token === ref.token)
   )
-}
-
-/** The control signals that wait for an instance. */
-export interface PendingSignals {
-  readonly cancel: SignalRequest | null
-  readonly pause: SignalRequest | null
-}
-
-/** Applies what is pending, a cancel before a pause (rules G1, G2); the same object where nothing applies. */
-export function applySignals<S extends AnySnapshot>(
-  snapshot: S,
-  { cancel, pause }: PendingSignals,
-  at: number,
-  details: CancelDetails = {},
-): S {
-  if (isEnded(snapshot.state.status)) return snapshot
-  if (cancel !== null) {
-    return cancelWorkflow(snapshot, {
-      reason: cancel.reason,
-      cancelledBy: cancel.requestedBy,
-      interruptedAtTask: details.interruptedAtTask ?? null,
-      at,
-    })
-  }
-  if (pause !== null && snapshot.state.status === 'in-progress') {
-    return pauseWorkflow(snapshot, { reason: pause.reason, pausedBy: pause.requestedBy, at })
-  }
-  return snapshot
 }

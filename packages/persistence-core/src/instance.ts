@@ -1,7 +1,6 @@
 import { advance, timerOf } from './advance.ts'
 import type { CheckedSaveOptions } from './check-params.ts'
 import {
-  applySignals,
   type CommitRecord,
   claimEntry,
   type DispatchEntry,
@@ -9,7 +8,6 @@ import {
   isFree,
   isHeldBy,
   isLive,
-  type PendingSignals,
   type PlanOptions,
   type Prolongation,
   planDispatch,
@@ -18,6 +16,7 @@ import {
 } from './dispatch.ts'
 import { claimLost, conflict, notFound, terminal } from './errors.ts'
 import { applyOutcome } from './outcome.ts'
+import { applySignals, type PendingSignals } from './pending-signals.ts'
 import type { CancelDetails, SignalDetails, SignalKind, SignalRequest } from './signal-store.ts'
 import { isEnded, type WorkflowSnapshot } from './snapshot.ts'
 import type { TaskClaimRef, TaskOutcome } from './task-claim-store.ts'

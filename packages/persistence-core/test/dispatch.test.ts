@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest'
 import { bytes } from '../src/contract/context.ts'
 import { at, atFork, atTask } from '../src/contract/fixtures.ts'
 import {
-  applySignals,
   claimEntry,
   type DispatchEntry,
   isFree,
@@ -14,6 +13,7 @@ import {
   runnableTasks,
   toAvailableTask,
 } from '../src/dispatch.ts'
+import { applySignals } from '../src/pending-signals.ts'
 import type { Position } from '../src/position.ts'
 import type { SignalRequest } from '../src/signal-store.ts'
 import type { WorkflowSnapshot } from '../src/snapshot.ts'

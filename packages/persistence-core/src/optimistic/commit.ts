@@ -1,6 +1,5 @@
 import { compareIds } from '../compare-ids.ts'
 import {
-  applySignals,
   type CommitRecord,
   isHeldBy,
   isRepeated,
@@ -9,6 +8,7 @@ import {
   type PlanOptions,
 } from '../dispatch.ts'
 import { applyOutcome } from '../outcome.ts'
+import { applySignals } from '../pending-signals.ts'
 import type {
   ClaimedTask,
   ClaimNext,

@@ -5,12 +5,12 @@ import {
   isFree,
   isHeldBy,
   keepsEntry,
-  type PendingSignals,
   type PlanOptions,
   planDispatch,
   TIMER_TASK_ID,
 } from '../dispatch.ts'
 import { claimLost, terminal } from '../errors.ts'
+import type { PendingSignals } from '../pending-signals.ts'
 import type { TaskResult } from '../position.ts'
 import type { SignalKind } from '../signal-store.ts'
 import { isEnded, type SnapshotHead } from '../snapshot.ts'
@@ -19,11 +19,8 @@ import type { TaskClaimRef } from '../task-claim-store.ts'
 import { branchResults, mapBranches } from './branches.ts'
 import { entryChanges } from './entry-changes.ts'
 import type { InstanceWrite, OptimisticStore, StoredInstance } from './store.ts'
+import { CLOCK_TOLERANCE_MS, timeOfChange } from './time-of-change.ts'
 
-/** Milliseconds by which the time of a change may be off from the store's clock. */
-export const CLOCK_TOLERANCE_MS = 250
-/** Milliseconds by which two processes' ideas of the time differ at most; less than the tolerance. */
-const MAX_AHEAD_MS = 200
 /** Results of one write at most that can be told apart by their order. */
 export const ORDER_STEP: number = 2 ** 21
 /** Bytes up to which a branch's output is kept in the head as well: reading it apart costs more. */
@@ -317,17 +314,6 @@ export class InstanceEdit {
     const outputs = await this.#reader.readOutputs(this.instanceId, [lastCompletedTaskId])
     return outputs?.get(lastCompletedTaskId) ?? nothing
   }
-}
-
-/**
- * Epoch milliseconds that a change is worked out for. Another process may have a better idea of the
- * time: what it wrote is not in the future. Where it is further ahead the store's clock was set
- * back, and goes on from there.
- */
-export function timeOfChange({ head, entries }: StoredInstance, now: number): number {
-  let latest = head.updatedAt
-  for (const { claim } of entries) if (claim !== null) latest = Math.max(latest, claim.claimedAt)
-  return latest > now && latest - now <= MAX_AHEAD_MS ? latest : now
 }
 
 function tasksOf(entries: readonly DispatchEntry[]): ReadonlySet<string> {

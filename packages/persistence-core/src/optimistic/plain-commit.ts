@@ -2,9 +2,10 @@ import { DEFAULT_PRIORITY } from '../check.ts'
 import { type DispatchEntry, isHeldBy, isServed } from '../dispatch.ts'
 import type { SnapshotHead } from '../snapshot.ts'
 import type { CommitTaskParams } from '../task-claim-store.ts'
-import { CLOCK_TOLERANCE_MS, ORDER_STEP, timeOfChange } from './instance-edit.ts'
+import { ORDER_STEP } from './instance-edit.ts'
 import { plainEntry } from './plain-entry.ts'
 import type { InstanceWrite, StoredInstance } from './store.ts'
+import { CLOCK_TOLERANCE_MS, timeOfChange } from './time-of-change.ts'
 
 const NO_CHANGES: readonly never[] = []
 

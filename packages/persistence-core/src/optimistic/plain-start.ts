@@ -1,7 +1,7 @@
 import type { SnapshotHead, WorkflowSnapshot } from '../snapshot.ts'
-import { CLOCK_TOLERANCE_MS } from './instance-edit.ts'
 import { plainEntry } from './plain-entry.ts'
 import type { InstanceWrite } from './store.ts'
+import { CLOCK_TOLERANCE_MS } from './time-of-change.ts'
 
 const NO_CHANGES: readonly never[] = []
 /** Of all that have none: what is kept is copied before it is handed out, and maps are large. */

@@ -1,4 +1,5 @@
-import { applySignals, isLive } from '../dispatch.ts'
+import { isLive } from '../dispatch.ts'
+import { applySignals } from '../pending-signals.ts'
 import { InstanceEdit } from './instance-edit.ts'
 import type { Decision, Session } from './session.ts'
 

@@ -1,6 +1,6 @@
 import type { SentEvent, SignalCalls } from '../checked-calls.ts'
-import { applySignals } from '../dispatch.ts'
 import { terminal } from '../errors.ts'
+import { applySignals } from '../pending-signals.ts'
 import type { CancelDetails, SignalDetails, SignalKind, SignalRequest } from '../signal-store.ts'
 import { isEnded, type WorkflowSnapshot } from '../snapshot.ts'
 import { cannotCancel, cannotPause, resumeWorkflow } from '../transitions.ts'

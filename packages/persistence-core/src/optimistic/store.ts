@@ -1,11 +1,6 @@
-import type {
-  CommitRecord,
-  DispatchEntry,
-  HeldClaim,
-  PendingSignals,
-  Prolongation,
-} from '../dispatch.ts'
+import type { CommitRecord, DispatchEntry, HeldClaim, Prolongation } from '../dispatch.ts'
 import type { BackendStats, PruneParams, PruneResult } from '../maintenance.ts'
+import type { PendingSignals } from '../pending-signals.ts'
 import type { TaskResult } from '../position.ts'
 import type { InstanceStatus, SnapshotHead, SnapshotSummary } from '../snapshot.ts'
 import type {
