@@ -79,8 +79,11 @@ export class Pool implements Lanes {
   take(statement: string): Lane {
     const free = this.#free
     if (free.length === 0 && this.#lanes.length < this.#max) this.#add()
-    const known = free.findLastIndex((lane) => lane.known.has(statement))
-    const lane = (known === -1 ? free.pop() : free.splice(known, 1)[0]) ?? this.#next()
+    let known = free.length - 1
+    while (known >= 0 && free[known]?.known.has(statement) === false) known -= 1
+    const lane =
+      (known < 0 || known === free.length - 1 ? free.pop() : free.splice(known, 1)[0]) ??
+      this.#next()
     lane.known.add(statement)
     lane.calls += 1
     return lane
