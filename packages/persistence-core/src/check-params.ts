@@ -125,9 +125,13 @@ export function checkListFilter(filter: ListFilter | undefined): CheckedListFilt
   }
 }
 
+/** Of one that takes every task. */
+const TAKES_ALL: WorkerFilter = Object.freeze({})
+
 /** A worker's filter, copied. */
 export function checkWorkerFilter(from: Readonly<Record<string, unknown>>): WorkerFilter {
   const { tags, definitionHashes } = from
+  if (tags === undefined && definitionHashes === undefined) return TAKES_ALL
   return {
     ...(tags === undefined ? undefined : { tags: checkIds(tags, 'tags') }),
     ...(definitionHashes === undefined

@@ -108,7 +108,7 @@ export function toInstance(
 let lastRead: { readonly record: string; readonly head: SnapshotHead } | null = null
 
 /** A head from its record: of instances that are claimed one after the other most have the same one. */
-function readHead(record: string, columns: HeadColumns): SnapshotHead {
+export function readHead(record: string, columns: HeadColumns): SnapshotHead {
   if (record !== lastRead?.record) {
     const head = decodeHead(record, columns)
     if (positionOf(head)?.kind === 'at-task') {
@@ -168,7 +168,8 @@ function toClaim(record: EntryRecord): HeldClaim | null {
   return { workerId, token, claimedAt, expiresAt: record[11] }
 }
 
-function tagsOf(head: SnapshotHead, taskId: string): readonly string[] {
+/** A task's tags. */
+export function tagsOf(head: SnapshotHead, taskId: string): readonly string[] {
   const position = positionOf(head)
   if (position?.kind !== 'at-fork') return head.tags
   return position.pendingTasks.find((task) => task.taskId === taskId)?.tags ?? []

@@ -1,12 +1,20 @@
 import {
   type ClaimedEntry,
   type ClaimRequest,
+  type DispatchEntry,
+  type Dispatched,
   type HeldClaim,
   later,
   type StoredInstance,
 } from '@sayiir/persistence-core/adapter'
 import type { Row } from './client.ts'
-import { bytes, type EntryRecord, number, text, textOrNull, toInstance } from './records.ts'
+import { bytes, number, readHead, tagsOf, text, toInstance } from './records.ts'
+
+/** Where a task begins in the reply to a claim of one, after the clock, what is due, and the only class. */
+const TASK_OF_ONE = 3
+/** Where its input is that was looked for when the rest was written. */
+const LATE_INPUT_OF_ONE = TASK_OF_ONE + 23
+const NONE: readonly never[] = []
 
 /** The claimed tasks of a reply, best first. */
 export class TakenRows {
@@ -38,42 +46,94 @@ export class TakenRows {
     const taskId = text(row, first + 3)
     const deliveries = number(row, first + 1)
     const input = bytes(row, first + 5)
-    const claim: HeldClaim = {
-      workerId,
-      token: number(row, first),
-      claimedAt: this.#now,
-      expiresAt: ttlMs === null ? null : later(this.#now, ttlMs),
-    }
+    const claim = claimOf(row, first, this.#now, workerId, ttlMs)
     // Left out where it is the one before.
     if (row[first + 6] !== null) {
-      const entries =
-        row[first + 4] === null ? [entryOf(row, first, taskId, deliveries, claim)] : first + 4
-      this.#stored = toInstance(row, instanceId, entries, first + 6)
+      this.#stored =
+        row[first + 4] === null
+          ? instanceOf(row, first, claim)
+          : toInstance(row, instanceId, first + 4, first + 6)
     }
-    return {
-      ...{ instanceId, taskId, claim, deliveries },
-      ...(this.#stored === undefined ? undefined : { stored: this.#stored }),
-      ...(input === null ? undefined : { input }),
-    }
+    return entryOf({ instanceId, taskId, claim, deliveries }, this.#stored, input)
   }
 }
 
-/** The entry of a task in its instance's own row, of which only what is not known by then came along. */
+/** The reply to a claim of one, and the only class of the queue; null: as it was. */
+export function readOne(
+  row: Row,
+  { workerId, ttlMs }: ClaimRequest,
+): { readonly found: Dispatched<ClaimedEntry>; readonly only: number | null } {
+  const now = row[0] as number
+  const due = (row[1] ?? NONE) as readonly string[]
+  const only = row[2] as number | null
+  if (row.length <= TASK_OF_ONE) return { found: { now, tasks: NONE, due }, only }
+  const claim = claimOf(row, TASK_OF_ONE, now, workerId, ttlMs)
+  const instanceId = row[TASK_OF_ONE + 2] as string
+  const stored =
+    row[TASK_OF_ONE + 4] === null
+      ? instanceOf(row, TASK_OF_ONE, claim)
+      : toInstance(row, instanceId, TASK_OF_ONE + 4, TASK_OF_ONE + 6)
+  const taskId = row[TASK_OF_ONE + 3] as string
+  const deliveries = row[TASK_OF_ONE + 1] as number
+  const input = bytes(row, row.length > LATE_INPUT_OF_ONE ? LATE_INPUT_OF_ONE : TASK_OF_ONE + 5)
+  const task = entryOf({ instanceId, taskId, claim, deliveries }, stored, input)
+  return { found: { now, tasks: [task], due }, only }
+}
+
 function entryOf(
+  task: Pick<ClaimedEntry, 'instanceId' | 'taskId' | 'claim' | 'deliveries'>,
+  stored: StoredInstance | undefined,
+  input: Uint8Array | null,
+): ClaimedEntry {
+  if (stored === undefined) return task
+  return input === null ? { ...task, stored } : { ...task, stored, input }
+}
+
+function claimOf(
   row: Row,
   first: number,
-  taskId: string,
-  deliveries: number,
-  { workerId, token, claimedAt, expiresAt }: HeldClaim,
-): EntryRecord {
-  const priority = number(row, first + 12)
-  const attempt = number(row, first + 13)
-  const lastFailedWorker = textOrNull(row, first + 14)
-  const availableSince = number(row, first + 15)
-  const inputTaskId = textOrNull(row, first + 16)
-  const isTimer = row[first + 17] === true
-  return [
-    ...([taskId, priority, attempt, lastFailedWorker, availableSince, inputTaskId] as const),
-    ...([deliveries, isTimer, workerId, token, claimedAt, expiresAt] as const),
-  ]
+  claimedAt: number,
+  workerId: string,
+  ttlMs: number | null,
+): HeldClaim {
+  const expiresAt = ttlMs === null ? null : later(claimedAt, ttlMs)
+  return { workerId, token: row[first] as number, claimedAt, expiresAt }
+}
+
+/**
+ * The instance of a task in its own row, of which only what is not known by then came along. Its values
+ * are those of JSON, so they are taken as they are.
+ */
+function instanceOf(row: Row, first: number, claim: HeldClaim): StoredInstance {
+  const taskId = row[first + 3] as string
+  const head = readHead(row[first + 9] as string, {
+    instanceId: row[first + 2] as string,
+    definitionHash: row[first + 7] as string,
+    revision: row[first + 19] as number,
+    createdAt: row[first + 20] as number,
+    updatedAt: row[first + 21] as number,
+    initialInput: bytes(row, first + 10),
+    finalOutput: null,
+  })
+  const entry: DispatchEntry = {
+    taskId,
+    priority: row[first + 12] as number,
+    tags: tagsOf(head, taskId),
+    attempt: row[first + 13] as number,
+    lastFailedWorker: row[first + 14] as string | null,
+    availableSince: row[first + 15] as number,
+    inputTaskId: row[first + 16] as string | null,
+    deliveries: row[first + 1] as number,
+    timer: row[first + 17] as boolean,
+    claim,
+  }
+  return {
+    generation: row[first + 6] as string,
+    version: row[first + 18] as number,
+    head,
+    entries: [entry],
+    cancel: null,
+    pause: null,
+    queuedEvents: row[first + 22] as number,
+  }
 }

@@ -14,16 +14,20 @@ import type { Client, Row } from './client.ts'
 import { filterText } from './filter.ts'
 import { plain, texts } from './literals.ts'
 import { bytes, forkSlot, json, jsonRows, markOf, number, text, toInstance } from './records.ts'
-import { TakenRows } from './taken-rows.ts'
+import { readOne, TakenRows } from './taken-rows.ts'
 
-/** A row: an array in JSON, of which the first tells the clock and what is due; from the third value on it is a task. */
+/** A row: an array in JSON, of which the first tells the clock, what is due, and the only class of the queue if that has changed; then comes a task. */
 const CLAIM_AVAILABLE = `SELECT {s}.claim_available($1::text, $2::text::bigint, $3::text::bigint,
-  $4::text::integer, $5::text, $6::text::bigint)`
+  $4::text, $5::text::bigint, $6::text::integer, $7::text::bigint)`
 /** As one such value, in less time. */
-const CLAIM_ONE = `SELECT {s}.claim_one($1::text, $2::text::bigint, $3::text::bigint, $4::text,
-  $5::text::bigint)`
+const CLAIM_ANY = `SELECT {s}.claim_any($1::text, $2::text::bigint, $3::text::bigint, $4::text,
+  $5::text::bigint, {s}.now_ms())`
+/** The same where that class is known from the last reply, and not told again if it is still so. */
+const CLAIM_ONE = `SELECT {s}.claim_one($1::text, $2::text::bigint, $3::text::bigint, $4::text)`
+/** In place of the only class of the queue. */
+const NOT_KNOWN = -1
 /** Where a task begins in those rows. */
-const TASK = 2
+const TASK = 3
 
 const FIND_AVAILABLE = `SELECT now_ms, array_to_json(due)::text, instance_id, task_id, entries, input, numbers,
   definition_hash, signals, head, initial_input, final_output
@@ -56,6 +60,17 @@ export class ClaimStore {
   readonly #agingIntervalMs: number
   readonly #changes: CallQueue<ChangeCall, HeldClaim | null>
   readonly #claims: CallQueue<ClaimRequest, Dispatched<ClaimedEntry>>
+  /** Statements that claim and have not been answered. */
+  #underWay = 0
+  /** Whether the last one was for one call. */
+  #isLone = true
+  /** Of the last claim. */
+  #last: readonly string[] = []
+  #lastTtlMs: number | null = null
+  /** The only class that the queue had when it was answered, and it had tasks of it. */
+  #only: number | null = null
+  /** The parameters of a claim of one of it. */
+  #lone: readonly string[] | null = null
 
   constructor(client: Client, agingIntervalMs: number) {
     this.#client = client
@@ -73,8 +88,7 @@ export class ClaimStore {
       maxInFlight: CLAIMS_IN_FLIGHT,
       sizeOf: ({ limit }) => limit,
       eager: true,
-      send: (requests) =>
-        requests.length === 1 ? this.#claimTogether(requests) : this.#claimAvailable(requests),
+      send: (requests) => this.#claimGroup(requests),
     })
   }
 
@@ -96,7 +110,10 @@ export class ClaimStore {
   }
 
   claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
-    return this.#claims.call(request)
+    // Nobody came along with the last one, and nobody is on the way: then it need not wait for company.
+    return this.#isLone && this.#underWay === 0
+      ? this.#claimFor(request)
+      : this.#claims.call(request)
   }
 
   async findAvailable({ filter, workerId, limit }: WorkRequest): Promise<Dispatched<FoundTask>> {
@@ -138,23 +155,64 @@ export class ClaimStore {
     return replies
   }
 
+  async #claimGroup(
+    requests: readonly ClaimRequest[],
+  ): Promise<readonly Dispatched<ClaimedEntry>[]> {
+    const [request] = requests
+    this.#isLone = requests.length === 1
+    if (this.#isLone && request !== undefined) return [await this.#claimFor(request)]
+    this.#underWay += 1
+    try {
+      return await this.#claimAvailable(requests)
+    } finally {
+      this.#underWay -= 1
+    }
+  }
+
+  async #claimFor(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
+    this.#underWay += 1
+    try {
+      if (request.limit > 1)
+        return (await this.#claimTogether([request]))[0] as Dispatched<ClaimedEntry>
+      const parameters = this.#parametersOf(request)
+      const [row] =
+        this.#lone === null
+          ? await this.#client.query(CLAIM_ANY, parameters)
+          : await this.#client.query(CLAIM_ONE, this.#lone)
+      const { found, only } = readOne(JSON.parse(text(row ?? [], 0)), request)
+      this.#learn(parameters, only)
+      return found
+    } finally {
+      this.#underWay -= 1
+    }
+  }
+
+  /** What to send when the same is asked for again. */
+  #learn(parameters: readonly string[], only: number | null): void {
+    if (only === null || parameters !== this.#last) return
+    this.#only = only < 0 ? null : only
+    const [workerId = '', mark, ttlMs = '', filter, agingIntervalMs] = parameters
+    this.#lone =
+      only < 0 || ttlMs === String(FOR_EVER)
+        ? null
+        : [workerId, ttlMs, String(only), `${mark} ${agingIntervalMs} ${filter}`]
+  }
+
   async #claimTogether(requests: readonly ClaimRequest[]): Promise<Dispatched<ClaimedEntry>[]> {
     const [request] = requests
     if (request === undefined) return []
-    const { workerId, ttlMs, filter } = request
     const wanted = requests.reduce((sum, { limit }) => sum + limit, 0)
-    const rows = await this.#client.query(wanted === 1 ? CLAIM_ONE : CLAIM_AVAILABLE, [
-      workerId,
-      String(markOf(workerId)),
-      String(ttlMs ?? FOR_EVER),
-      ...(wanted === 1 ? [] : [String(wanted)]),
-      filterText(filter),
-      String(this.#agingIntervalMs),
+    const parameters = this.#parametersOf(request)
+    const rows = await this.#client.query(CLAIM_AVAILABLE, [
+      ...parameters,
+      String(wanted),
+      String(this.#only ?? NOT_KNOWN),
     ])
     const replies = jsonRows(rows)
     const [first = []] = replies
     const now = number(first, 0)
     const due = json<string[]>(first, 1) ?? []
+    this.#learn(parameters, first[2] as number | null)
     const taken = new TakenRows(replies, now, first.length > TASK ? 0 : 1, TASK)
     return requests.map(({ limit }, index) => {
       const tasks: ClaimedEntry[] = []
@@ -166,6 +224,21 @@ export class ClaimStore {
       // One of them takes care of it.
       return { now, tasks, due: index === 0 ? due : [] }
     })
+  }
+
+  /** As a rule a worker asks for the same again. */
+  #parametersOf({ workerId, ttlMs, filter }: ClaimRequest): readonly string[] {
+    const last = this.#last
+    const filtered = filterText(filter)
+    if (last[0] === workerId && last[3] === filtered && this.#lastTtlMs === ttlMs) return last
+    this.#only = null
+    this.#lone = null
+    this.#lastTtlMs = ttlMs
+    this.#last = [
+      ...[workerId, String(markOf(workerId)), String(ttlMs ?? FOR_EVER)],
+      ...[filtered, String(this.#agingIntervalMs)],
+    ]
+    return this.#last
   }
 
   async #change(calls: readonly ChangeCall[]): Promise<(HeldClaim | null)[]> {

@@ -63,7 +63,7 @@ CREATE VIEW {s}.task AS SELECT key AS instance_key, id AS instance_id, slot, tie
   FROM {s}.work WHERE task_id IS NOT NULL;
 COMMENT ON VIEW {s}.task IS 'Tasks that may run or will, and their claims. Task '''' only completes a workflow, or has its control signals applied.';
 COMMENT ON COLUMN {s}.task.slot IS '0 but for the tasks of a fork; 2147483647 for control signals.';
-COMMENT ON COLUMN {s}.task.queue_class IS 'Null: not handed out, or claimed for ever. 0: a timer without a task. 1: control signals. 2: claimed; queue_at is when to look whether the claim has expired. Else ready_class: ready, or will be at queue_at.';
+COMMENT ON COLUMN {s}.task.queue_class IS 'Null: not handed out, or claimed for ever. 0: a timer without a task. 1: control signals. 2^62: claimed; queue_at is when to look whether the claim has expired. Else ready_class: ready, or will be at queue_at.';
 COMMENT ON COLUMN {s}.task.ready_class IS 'route.id * 2^27 + priority * 2^24 + a hash of last_failed_worker.';
 COMMENT ON COLUMN {s}.task.open IS 'Whether the instance is in progress with no control signal pending.';
 COMMENT ON COLUMN {s}.task.tie IS 'Orders tasks of an instance that are due at the same time: task_id in a fork; empty in slot 0, so that a step changes no index.';

@@ -2,6 +2,9 @@
 export const SETTINGS: string = `SET jit = off SET plan_cache_mode = force_generic_plan
   SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off`
 
+/** The class of the queue of tasks that are claimed: after all others, so that what is before a class and what is after it are a range each. */
+export const CLAIMED_CLASS: string = String(2n ** 62n)
+
 /** A task's dispatch entry as JSON, in the order in which records.ts reads it. */
 const ENTRY = `json_build_array(t.task_id, t.priority, t.attempt, t.last_failed_worker, t.available_since,
   t.input_task_id, t.deliveries, t.timer, t.worker_id, t.token, t.claimed_at, t.expires_at)`
@@ -22,12 +25,12 @@ export const isDue = (
 /**
  * What the queue has: a timer or signal, when to look for an expired claim, and, since as a rule there
  * is one class of tasks, the last class. It is looked for from its end, because at the front lie entries
- * of past claims. One statement, since preparing several costs more.
+ * of what was claimed. One statement, since preparing several costs more.
  */
 export const PROBE: string = `SELECT
       (SELECT t.queue_class FROM {s}.work t WHERE t.queue_class < 2 ORDER BY t.queue_class, t.queue_at LIMIT 1),
-      (SELECT t.queue_at FROM {s}.work t WHERE t.queue_class = 2 ORDER BY t.queue_class, t.queue_at LIMIT 1),
-      (SELECT t.queue_class FROM {s}.work t WHERE t.queue_class > 2
+      (SELECT t.queue_at FROM {s}.work t WHERE t.queue_class = ${CLAIMED_CLASS} ORDER BY t.queue_class, t.queue_at LIMIT 1),
+      (SELECT t.queue_class FROM {s}.work t WHERE t.queue_class > 1 AND t.queue_class < ${CLAIMED_CLASS}
         ORDER BY t.queue_class DESC, t.queue_at DESC LIMIT 1)
     INTO v_special, v_over, v_class;`
 /** Whether it shows that there is no timer or signal, and that no claim has expired. */
@@ -36,10 +39,10 @@ export const isQuiet = (now: string): string =>
 
 /** Then FOUND tells whether there is another class than the last one. */
 const OTHER_CLASS =
-  'PERFORM 1 FROM {s}.work t WHERE t.queue_class > 2 AND t.queue_class < v_class LIMIT 1;'
+  'PERFORM 1 FROM {s}.work t WHERE t.queue_class > 1 AND t.queue_class < v_class LIMIT 1;'
 
 /** What a claim makes of a task t. */
-const CLAIMED = `queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
+const CLAIMED = `queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE ${CLAIMED_CLASS} END,
           queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'),
           claimed_at = p_now, expires_at = v_expiry, deliveries = t.deliveries + 1`
 
@@ -53,8 +56,9 @@ const INPUT = `CASE WHEN t.input_task_id IS NOT NULL THEN (SELECT encode(r.outpu
  */
 const taken = ({ before = '', input = INPUT } = {}): string =>
   `json_build_array(${before}t.token, t.deliveries, t.id, t.task_id, NULL, ${input},
-          ${NUMBERS.replaceAll('i.', 't.')}, t.definition_hash, NULL, t.head, encode(t.initial_input, 'hex'), NULL,
-          t.priority, t.attempt, t.last_failed_worker, t.available_since, t.input_task_id, t.timer)::text`
+          t.generation, t.definition_hash, NULL, t.head, encode(t.initial_input, 'hex'), NULL,
+          t.priority, t.attempt, t.last_failed_worker, t.available_since, t.input_task_id, t.timer,
+          t.version, t.revision, t.created_at, t.updated_at, t.queued_events)::text`
 
 /** The same of a task of a fork. */
 const TAKEN_OF_FORK = `SELECT json_build_array(t.token, t.deliveries, t.id, t.task_id, {s}.entries(t.id), ${INPUT},
@@ -71,11 +75,16 @@ const INSTANCE_OF_BOTH = `CASE WHEN x.slot = 0 THEN ${NUMBERS.replaceAll('i.', '
         coalesce(x.signals, i.signals), coalesce(x.head, i.head),
         encode(coalesce(x.initial_input, i.initial_input), 'hex'), encode(coalesce(x.final_output, i.final_output), 'hex')`
 
+/** Nothing is before v_class; nor is there a class after it, or a claim that has expired. */
+const ONLY_CLASS = `WHERE NOT EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class < v_class)
+          AND NOT EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class > v_class
+            AND (t.queue_class, t.queue_at) <= (${CLAIMED_CLASS}, p_now))`
+
 /** The first tasks of a class that are due and nobody is at, best first, locked; null where there are none. */
-const locked = (limit: string): string =>
+const locked = (limit: string, only = ''): string =>
   `SELECT array_agg(x.tid), bool_or(x.slot > 0) INTO v_tids, v_has_forks FROM (
           SELECT t.ctid AS tid, t.slot FROM {s}.work t WHERE t.queue_class = v_class AND t.queue_at <= p_now
-          ORDER BY t.queue_at, t.key, t.tie LIMIT ${limit} FOR UPDATE SKIP LOCKED) AS x;`
+          ORDER BY t.queue_at, t.key, t.tie LIMIT ${limit} FOR UPDATE SKIP LOCKED) AS x ${only};`
 
 /** Claims them, in their order. */
 const CLAIM_LOCKED = `UPDATE {s}.work t SET ${CLAIMED}
@@ -128,25 +137,28 @@ BEGIN
   others := '{}';
   own := '{}';
   LOOP
+    SELECT t.queue_at INTO next_at FROM {s}.work t
+    WHERE t.queue_class = ${CLAIMED_CLASS} ORDER BY t.queue_class, t.queue_at LIMIT 1;
+    EXIT WHEN coalesce(next_at > p_now, true);
+    WITH over AS MATERIALIZED (
+      SELECT t.ctid AS tid FROM {s}.work t WHERE t.queue_class = ${CLAIMED_CLASS} AND t.queue_at <= p_now
+      ORDER BY t.queue_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
+    UPDATE {s}.work t SET
+      queue_class = CASE WHEN t.expires_at <= p_now THEN t.ready_class ELSE ${CLAIMED_CLASS} END,
+      queue_at = CASE WHEN t.expires_at <= p_now THEN t.available_since ELSE t.expires_at END
+    FROM over WHERE t.ctid = over.tid;
+    GET DIAGNOSTICS v_moved = ROW_COUNT;
+    IF v_moved = 0 THEN
+      -- Somebody else is at them.
+      next_at := NULL;
+      EXIT;
+    END IF;
+  END LOOP;
+  LOOP
     SELECT t.queue_class, t.queue_at INTO v_class, v_at FROM {s}.work t
     WHERE t.queue_class > v_class ORDER BY t.queue_class, t.queue_at LIMIT 1;
     EXIT WHEN NOT FOUND;
-    IF v_class = 2 THEN
-      IF v_at > p_now THEN
-        next_at := v_at;
-      ELSE
-        WITH over AS MATERIALIZED (
-          SELECT t.ctid AS tid FROM {s}.work t WHERE t.queue_class = 2 AND t.queue_at <= p_now
-          ORDER BY t.queue_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
-        UPDATE {s}.work t SET
-          queue_class = CASE WHEN t.expires_at <= p_now THEN t.ready_class ELSE 2 END,
-          queue_at = CASE WHEN t.expires_at <= p_now THEN t.available_since ELSE t.expires_at END
-        FROM over WHERE t.ctid = over.tid;
-        GET DIAGNOSTICS v_moved = ROW_COUNT;
-        IF v_moved > 0 THEN v_class := 1; END IF;
-      END IF;
-      CONTINUE;
-    END IF;
+    EXIT WHEN v_class = ${CLAIMED_CLASS};
     v_route := v_class >> 27;
     IF v_served IS NULL OR v_route = ANY (v_served) THEN
       IF v_at > p_now THEN
@@ -282,54 +294,78 @@ BEGIN
   END LOOP;
 END $$;
 
--- The best task, claimed for p_ttl milliseconds, -1 for ever: JSON that begins with the clock and what is
--- due. As a rule there is one class, and no claim has expired: then it is done in small statements.
-CREATE FUNCTION {s}.claim_one(p_worker text, p_mark bigint, p_ttl bigint, p_filter text, p_aging bigint)
-RETURNS text LANGUAGE plpgsql ${SETTINGS} AS $$
+-- The best task, claimed for p_ttl milliseconds, of a queue that has but one class: p_class, as it was when
+-- this worker got a task last. It is one statement, which looks for what else there might be on both sides of
+-- that class: each further statement, expression, setting or parameter takes its part of a lone claim. JSON as
+-- claim_any gives it, which is asked where it is not so, with p_rest: p_mark, p_aging and p_filter.
+CREATE FUNCTION {s}.claim_one(p_worker text, p_ttl bigint, p_class bigint, p_rest text)
+RETURNS text LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+  SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
   p_now bigint := {s}.now_ms();
-  v_expiry bigint := CASE WHEN p_ttl < 0 THEN NULL ELSE least(p_now + p_ttl, 253402300799999) END;
-  v_special bigint;
-  v_over bigint;
-  v_class bigint;
+  v_taken text;
   v_tid tid;
   v_key bigint;
   v_input_task text;
-  v_input text;
-  v_slot integer;
+BEGIN
+  UPDATE {s}.work t SET queue_class = ${CLAIMED_CLASS}, queue_at = least(p_now + p_ttl, 253402300799999),
+    worker_id = p_worker, token = nextval('{s}.counter'), claimed_at = p_now,
+    expires_at = least(p_now + p_ttl, 253402300799999), deliveries = t.deliveries + 1
+  -- The first of all that are before it or of it: of it only where there is nothing before it.
+  WHERE t.ctid = (SELECT CASE WHEN t.queue_class = p_class THEN t.ctid END FROM {s}.work t
+      WHERE t.queue_class IS NOT NULL AND (t.queue_class, t.queue_at) <= (p_class, p_now)
+      ORDER BY t.queue_class, t.queue_at, t.key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED)
+    -- Nor is there a class after it, or a claim that has expired.
+    AND NOT EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class > p_class
+      AND (t.queue_class, t.queue_at) <= (${CLAIMED_CLASS}, p_now))
+  RETURNING CASE WHEN t.slot = 0 THEN ${taken({ before: 'p_now, NULL, NULL, ', input: 'NULL' })} END,
+    t.ctid, t.key, t.input_task_id INTO v_taken, v_tid, v_key, v_input_task;
+  IF v_taken IS NOT NULL AND v_input_task IS NULL THEN
+    RETURN v_taken;
+  ELSIF v_taken IS NOT NULL THEN
+    RETURN left(v_taken, -1) || coalesce(',"' || (SELECT encode(r.output, 'hex') FROM {s}.result r
+      WHERE r.instance_key = v_key AND r.task_id = v_input_task) || '"]', ']');
+  ELSIF v_tid IS NOT NULL THEN
+    v_taken := (${TAKEN_OF_FORK} WHERE t.ctid = v_tid);
+    RETURN '[' || p_now || ',null,null,' || substr(v_taken, 2);
+  END IF;
+  RETURN {s}.claim_any(p_worker, split_part(p_rest, ' ', 1)::bigint, p_ttl,
+    substr(p_rest, length(split_part(p_rest, ' ', 1)) + length(split_part(p_rest, ' ', 2)) + 3),
+    split_part(p_rest, ' ', 2)::bigint, p_now);
+END $$;
+
+-- The best task, claimed for p_ttl milliseconds, -1 for ever: JSON that begins with the clock, what is due,
+-- and the only class of the queue, -1 where there are others or none for this worker, null where it may be
+-- as it was.
+CREATE FUNCTION {s}.claim_any(p_worker text, p_mark bigint, p_ttl bigint, p_filter text, p_aging bigint,
+  p_now bigint)
+RETURNS text LANGUAGE plpgsql ${SETTINGS} AS $$
+#variable_conflict use_column
+DECLARE
+  v_special bigint;
+  v_over bigint;
+  v_class bigint;
+  v_only bigint := -1;
   v_taken text;
 BEGIN
   ${PROBE}
-  IF p_filter = '' AND ${isQuiet('p_now')} THEN
-    IF v_class IS NULL THEN RETURN '[' || p_now || ',null]'; END IF;
+  IF ${isQuiet('p_now')} THEN
+    IF v_class IS NULL THEN RETURN '[' || p_now || ',null,null]'; END IF;
     ${OTHER_CLASS}
-    IF NOT FOUND THEN
-      SELECT t.ctid, t.key, t.input_task_id INTO v_tid, v_key, v_input_task FROM {s}.work t
-      WHERE t.queue_class = v_class AND t.queue_at <= p_now
-      ORDER BY t.queue_at, t.key, t.tie LIMIT 1 FOR UPDATE SKIP LOCKED;
-      IF v_input_task IS NOT NULL THEN
-        SELECT encode(r.output, 'hex') INTO v_input FROM {s}.result r
-        WHERE r.instance_key = v_key AND r.task_id = v_input_task;
-      END IF;
-      IF v_tid IS NOT NULL THEN
-        UPDATE {s}.work t SET ${CLAIMED} WHERE t.ctid = v_tid
-        RETURNING t.slot, t.ctid, CASE WHEN t.slot = 0 THEN ${taken({ input: 'v_input' })} END
-        INTO v_slot, v_tid, v_taken;
-        IF v_slot > 0 THEN v_taken := (${TAKEN_OF_FORK} WHERE t.ctid = v_tid); END IF;
-      END IF;
-      RETURN '[' || p_now || ',null' || coalesce(',' || substr(v_taken, 2), ']');
-    END IF;
+    IF NOT FOUND THEN v_only := v_class; END IF;
   END IF;
   SELECT f.taken INTO v_taken FROM {s}.take(p_worker, p_mark, p_ttl, 1, p_filter, p_aging, p_now,
-    ${isQuiet('p_now')}, v_class) AS f;
+    v_only >= 0, v_class) AS f;
   RETURN '[' || p_now || ',' || CASE WHEN v_special IS NULL THEN 'null'
-    ELSE coalesce(array_to_json({s}.due_instances(p_now))::text, 'null') END || coalesce(',' || substr(v_taken, 2), ']');
+    ELSE coalesce(array_to_json({s}.due_instances(p_now))::text, 'null') END || ','
+    || CASE WHEN v_taken IS NULL THEN '-1]' ELSE v_only || ',' || substr(v_taken, 2) END;
 END $$;
 
--- The best tasks, as claim_one claims one: rows, of which the first begins with the clock and what is due.
-CREATE FUNCTION {s}.claim_available(p_worker text, p_mark bigint, p_ttl bigint, p_limit integer,
-  p_filter text, p_aging bigint)
+-- The best tasks: rows as claim_any gives one, of which the first begins with the clock, what is due, and
+-- the only class of the queue. p_class: that class, as it was the last time; -1: it is not known.
+CREATE FUNCTION {s}.claim_available(p_worker text, p_mark bigint, p_ttl bigint, p_filter text,
+  p_aging bigint, p_limit integer, p_class bigint)
 RETURNS SETOF text LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
@@ -337,39 +373,50 @@ DECLARE
   v_expiry bigint := CASE WHEN p_ttl < 0 THEN NULL ELSE least(p_now + p_ttl, 253402300799999) END;
   v_special bigint;
   v_over bigint;
-  v_class bigint;
+  v_class bigint := p_class;
+  v_only bigint := -1;
   v_tids tid[];
   v_has_forks boolean;
   v_first text;
   v_taken text;
 BEGIN
-  ${PROBE}
-  IF p_filter = '' AND ${isQuiet('p_now')} THEN
-    IF v_class IS NOT NULL THEN
-      ${OTHER_CLASS}
+  IF p_class > 0 THEN
+    ${locked('p_limit', ONLY_CLASS)}
+    IF NOT v_has_forks THEN
+      RETURN QUERY ${CLAIM_LOCKED} RETURNING ${taken({ before: 'p_now, NULL, NULL, ' })};
+      RETURN;
     END IF;
+  END IF;
+  ${PROBE}
+  IF ${isQuiet('p_now')} THEN
     IF v_class IS NULL THEN
-      p_limit := 0;
-    ELSIF NOT FOUND THEN
-      ${locked('p_limit')}
-      IF NOT v_has_forks THEN
-        RETURN QUERY ${CLAIM_LOCKED} RETURNING ${taken({ before: 'p_now, NULL, ' })};
-        RETURN;
+      RETURN NEXT '[' || p_now || ',null,null]';
+      RETURN;
+    END IF;
+    ${OTHER_CLASS}
+    IF NOT FOUND THEN
+      v_only := v_class;
+      IF p_filter = '' THEN
+        ${locked('p_limit')}
+        IF NOT v_has_forks THEN
+          RETURN QUERY ${CLAIM_LOCKED} RETURNING ${taken({ before: 'p_now, NULL, v_only, ' })};
+          RETURN;
+        END IF;
+        IF v_tids IS NULL THEN p_limit := 0; END IF;
       END IF;
-      IF v_tids IS NULL THEN p_limit := 0; END IF;
     END IF;
   END IF;
   v_first := '[' || p_now || ',' || CASE WHEN v_special IS NULL THEN 'null'
-    ELSE coalesce(array_to_json({s}.due_instances(p_now))::text, 'null') END;
+    ELSE coalesce(array_to_json({s}.due_instances(p_now))::text, 'null') END || ',';
   IF p_limit > 0 THEN
     FOR v_taken IN SELECT f.taken FROM {s}.take(p_worker, p_mark, p_ttl, p_limit, p_filter, p_aging, p_now,
-      ${isQuiet('p_now')}, v_class) AS f
+      v_only >= 0, v_class) AS f
     LOOP
-      RETURN NEXT coalesce(v_first, '[0,null') || ',' || substr(v_taken, 2);
+      RETURN NEXT coalesce(v_first || v_only, '[0,null,null') || ',' || substr(v_taken, 2);
       v_first := NULL;
     END LOOP;
   END IF;
-  IF v_first IS NOT NULL THEN RETURN NEXT v_first || ']'; END IF;
+  IF v_first IS NOT NULL THEN RETURN NEXT v_first || '-1]'; END IF;
 END $$;
 
 -- The best tasks, as they are.
@@ -435,7 +482,7 @@ DECLARE
   v_now bigint := {s}.now_ms();
   v_expiry bigint := CASE WHEN p_ttl < 0 THEN NULL ELSE least(v_now + p_ttl, 253402300799999) END;
 BEGIN
-  UPDATE {s}.work t SET queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
+  UPDATE {s}.work t SET queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE ${CLAIMED_CLASS} END,
     queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'), claimed_at = v_now,
     expires_at = v_expiry, deliveries = t.deliveries + 1
   WHERE t.id = p_id AND t.slot IN (0, p_slot) AND t.task_id = p_task
@@ -473,10 +520,10 @@ BEGIN
       worker_id = CASE WHEN r.kind = 0 THEN NULL ELSE t.worker_id END,
       expires_at = CASE WHEN r.kind = 0 THEN t.expires_at ELSE ${EXPIRY} END,
       queue_class = CASE WHEN NOT t.open THEN NULL WHEN r.kind = 0 THEN t.ready_class
-        WHEN t.expires_at IS NULL THEN NULL ELSE 2 END,
+        WHEN t.expires_at IS NULL THEN NULL ELSE ${CLAIMED_CLASS} END,
       queue_at = CASE WHEN NOT t.open THEN NULL WHEN r.kind = 0 THEN t.available_since
         -- Left where it is, if it is early enough: a heartbeat then changes no index.
-        WHEN t.queue_class = 2 THEN least(t.queue_at, ${EXPIRY}) ELSE ${EXPIRY} END
+        WHEN t.queue_class = ${CLAIMED_CLASS} THEN least(t.queue_at, ${EXPIRY}) ELSE ${EXPIRY} END
     FROM unnest(p_ids, p_tasks, p_slots, p_workers, p_tokens, p_kinds, p_ms) WITH ORDINALITY
       AS r (id, task, slot, worker, token, kind, ms, n)
     -- Said twice, so that whatever the plan is, it looks for these only. A row that changes meanwhile

@@ -1,4 +1,4 @@
-import { SETTINGS } from './0002-dispatch.ts'
+import { CLAIMED_CLASS, SETTINGS } from './0002-dispatch.ts'
 
 /** Adds up by how many the instances of each status changed. */
 export const COUNT: string = `INSERT INTO {s}.instance_count AS c (shard, status, instances)
@@ -184,7 +184,7 @@ BEGIN
       END IF;
       UPDATE {s}.work t SET
         queue_class = CASE WHEN NOT t.open THEN NULL WHEN t.worker_id IS NULL THEN t.ready_class
-          WHEN t.expires_at IS NULL THEN NULL ELSE 2 END,
+          WHEN t.expires_at IS NULL THEN NULL ELSE ${CLAIMED_CLASS} END,
         queue_at = CASE WHEN NOT t.open THEN NULL WHEN t.worker_id IS NULL THEN t.available_since
           ELSE t.expires_at END
       WHERE t.id = p_ids[v_taken.w] AND t.slot = coalesce(v_taken.slot, 0) AND t.task_id = v_taken.task;
@@ -205,10 +205,10 @@ BEGIN
         available_since = o.since, priority = coalesce(o.priority, 3), attempt = coalesce(o.attempt, 1),
         last_failed_worker = o.failer, input_task_id = o.input, timer = coalesce(o.timer, false),
         queue_class = CASE WHEN NOT p_open[o.w] THEN NULL WHEN NOT o.claims THEN o.class
-          WHEN o.expiry IS NULL THEN NULL ELSE 2 END,
+          WHEN o.expiry IS NULL THEN NULL ELSE ${CLAIMED_CLASS} END,
         queue_at = CASE WHEN NOT p_open[o.w] THEN NULL WHEN NOT o.claims THEN o.since
           -- Left where it is, if it is early enough: a step then changes no index.
-          WHEN t.queue_class = 2 THEN least(t.queue_at, o.expiry) ELSE o.expiry END,
+          WHEN t.queue_class = ${CLAIMED_CLASS} THEN least(t.queue_at, o.expiry) ELSE o.expiry END,
         deliveries = CASE WHEN o.claims THEN 1 ELSE 0 END,
         worker_id = CASE WHEN o.claims THEN o.worker END,
         token = CASE WHEN o.claims THEN nextval('{s}.counter') END,
@@ -264,10 +264,10 @@ BEGIN
       worker_id = CASE WHEN coalesce(o.flags, 0) & 4 = 0 THEN t.worker_id END,
       queue_class = CASE WHEN NOT p_open[o.w] THEN NULL
         WHEN coalesce(o.flags, 0) & 4 = 4 OR t.worker_id IS NULL THEN o.class
-        WHEN t.expires_at IS NULL THEN NULL ELSE 2 END,
+        WHEN t.expires_at IS NULL THEN NULL ELSE ${CLAIMED_CLASS} END,
       queue_at = CASE WHEN NOT p_open[o.w] THEN NULL
         WHEN coalesce(o.flags, 0) & 4 = 4 OR t.worker_id IS NULL THEN o.since
-        WHEN t.queue_class = 2 THEN t.queue_at ELSE t.expires_at END
+        WHEN t.queue_class = ${CLAIMED_CLASS} THEN t.queue_at ELSE t.expires_at END
     FROM (SELECT o.*, h.tid FROM unnest(t_w, t_kinds, t_flags, t_old_tasks, t_old_slots, t_workers, t_tokens,
         t_classes, t_sinces, t_priorities, t_attempts, t_failers, t_inputs, t_timers)
         AS o (w, kind, flags, task, old_slot, worker, token, class, since, priority,
@@ -290,7 +290,7 @@ BEGIN
     -- An instance that opens or closes: all of its tasks, also those that nothing else was said of.
     UPDATE {s}.work t SET open = p_open[o.w],
       queue_class = CASE WHEN NOT p_open[o.w] THEN NULL WHEN t.worker_id IS NULL THEN t.ready_class
-        WHEN t.expires_at IS NULL THEN NULL ELSE 2 END,
+        WHEN t.expires_at IS NULL THEN NULL ELSE ${CLAIMED_CLASS} END,
       queue_at = CASE WHEN NOT p_open[o.w] THEN NULL WHEN t.worker_id IS NULL THEN t.available_since
         ELSE t.expires_at END
     FROM unnest(p_toggled) AS o (w)
@@ -348,7 +348,7 @@ BEGIN
       IF n_own[v_rows] <> '' AND p_open[n_w[v_rows]] THEN
         UPDATE {s}.work t SET worker_id = n_workers[v_rows], token = nextval('{s}.counter'),
           claimed_at = v_now, expires_at = CASE WHEN n_ttls[v_rows] >= 0 THEN least(v_now + n_ttls[v_rows], 253402300799999) END,
-          queue_class = CASE WHEN n_ttls[v_rows] >= 0 THEN 2 END,
+          queue_class = CASE WHEN n_ttls[v_rows] >= 0 THEN ${CLAIMED_CLASS} END,
           queue_at = CASE WHEN n_ttls[v_rows] >= 0 THEN least(v_now + n_ttls[v_rows], 253402300799999) END,
           deliveries = t.deliveries + 1
         WHERE t.id = p_ids[n_w[v_rows]] AND t.slot = n_slots[v_rows] AND t.task_id = n_own[v_rows]

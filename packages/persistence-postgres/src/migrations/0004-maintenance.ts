@@ -1,4 +1,4 @@
-import { SETTINGS } from './0002-dispatch.ts'
+import { CLAIMED_CLASS, SETTINGS } from './0002-dispatch.ts'
 
 /** Entries of the queue that are counted one by one; where there are more, a sample is. */
 const COUNTED = 10_000
@@ -18,7 +18,7 @@ LANGUAGE plpgsql ${SETTINGS} AS $$
 DECLARE
   v_now bigint := {s}.now_ms();
   v_oldest bigint;
-  v_class bigint := 2;
+  v_class bigint := 1;
   v_at bigint;
   v_left bigint := ${COUNTED};
   v_rows bigint;
@@ -30,7 +30,7 @@ BEGIN
   LOOP
     SELECT t.queue_class, t.queue_at INTO v_class, v_at FROM {s}.work t
     WHERE t.queue_class > v_class ORDER BY t.queue_class, t.queue_at LIMIT 1;
-    EXIT WHEN NOT FOUND;
+    EXIT WHEN NOT FOUND OR v_class = ${CLAIMED_CLASS};
     CONTINUE WHEN v_at > v_now;
     v_oldest := least(v_oldest, v_at);
     CONTINUE WHEN v_left = 0;
@@ -43,7 +43,7 @@ BEGIN
     count(*) FILTER (WHERE x.expires_at <= v_now AND x.available_since <= v_now),
     min(x.available_since) FILTER (WHERE x.expires_at <= v_now AND x.available_since <= v_now)
   INTO v_rows, claimed, v_over, v_over_since FROM (
-    SELECT t.expires_at, t.available_since FROM {s}.work t WHERE t.queue_class = 2 LIMIT ${COUNTED}) AS x;
+    SELECT t.expires_at, t.available_since FROM {s}.work t WHERE t.queue_class = ${CLAIMED_CLASS} LIMIT ${COUNTED}) AS x;
   SELECT count(*), count(*) FILTER (WHERE x.expires_at IS NULL OR x.expires_at > v_now)
   INTO v_held, v_at FROM (
     SELECT t.expires_at FROM {s}.work t WHERE t.worker_id IS NOT NULL AND t.queue_class IS NULL LIMIT ${COUNTED}) AS x;
@@ -52,8 +52,8 @@ BEGIN
   claimed := claimed + v_at;
   IF v_left > 0 AND greatest(v_rows, v_held) < ${COUNTED} THEN RETURN; END IF;
   v_blocks := greatest(pg_relation_size('{s}.work') / current_setting('block_size')::bigint, ${SAMPLED});
-  SELECT count(*) FILTER (WHERE CASE WHEN t.queue_class = 2 THEN t.expires_at <= v_now AND t.available_since <= v_now
-      ELSE t.queue_class > 2 AND t.queue_at <= v_now END) * v_blocks / ${SAMPLED},
+  SELECT count(*) FILTER (WHERE CASE WHEN t.queue_class = ${CLAIMED_CLASS} THEN t.expires_at <= v_now AND t.available_since <= v_now
+      ELSE t.queue_class > 1 AND t.queue_at <= v_now END) * v_blocks / ${SAMPLED},
     count(*) FILTER (WHERE t.worker_id IS NOT NULL AND (t.expires_at IS NULL OR t.expires_at > v_now)) * v_blocks / ${SAMPLED}
   INTO available, claimed
   FROM {s}.work t TABLESAMPLE SYSTEM (100.0 * ${SAMPLED} / v_blocks);

@@ -1,4 +1,4 @@
-import { isQuiet, PROBE, SETTINGS } from './0002-dispatch.ts'
+import { CLAIMED_CLASS, isQuiet, PROBE, SETTINGS } from './0002-dispatch.ts'
 import { NO_TASK } from './0003-changes.ts'
 
 /** What a result's row becomes, whatever was there under the task. */
@@ -75,10 +75,10 @@ BEGIN
       UPDATE {s}.work t SET version = t.version + 1, revision = t.revision + 1, updated_at = w.at, head = w.head,
         task_id = w.next_task, ready_class = w.class, available_since = w.at, priority = w.priority, attempt = 1,
         last_failed_worker = NULL, input_task_id = w.task,
-        queue_class = CASE WHEN NOT p_claims THEN w.class WHEN v_expiry IS NULL THEN NULL ELSE 2 END,
+        queue_class = CASE WHEN NOT p_claims THEN w.class WHEN v_expiry IS NULL THEN NULL ELSE ${CLAIMED_CLASS} END,
         queue_at = CASE WHEN NOT p_claims THEN w.at
           -- Left where it is, if it is early enough: a step then changes no index.
-          WHEN t.queue_class = 2 THEN least(t.queue_at, v_expiry) ELSE v_expiry END,
+          WHEN t.queue_class = ${CLAIMED_CLASS} THEN least(t.queue_at, v_expiry) ELSE v_expiry END,
         deliveries = CASE WHEN p_claims THEN 1 ELSE 0 END,
         worker_id = CASE WHEN p_claims THEN p_worker END,
         token = CASE WHEN p_claims THEN nextval('{s}.counter') END,
