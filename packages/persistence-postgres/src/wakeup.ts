@@ -1,5 +1,5 @@
 import type { TaskWakeup, WaitForWakeupParams } from '@sayiir/persistence-core'
-import { CallQueue, type OptimisticStore, pause } from '@sayiir/persistence-core/adapter'
+import { CallQueue, type OptimisticStore } from '@sayiir/persistence-core/adapter'
 import type { Client } from './client.ts'
 import { filterText } from './filter.ts'
 import { Listener } from './listener.ts'
@@ -12,6 +12,8 @@ import { channelOf } from './schema.ts'
 const BACKSTOP_MS = 1000
 /** Milliseconds after which a second look finds what was written, unseen, during the first. */
 const SECOND_LOOK_MS = 15
+/** A longer one would overflow. */
+const MAX_TIMER_MS: number = 2 ** 31 - 1
 /** Milliseconds that a backend is notified for, unless it says again that it waits. */
 const ARMED_MS = 60_000
 
@@ -30,10 +32,38 @@ interface Look {
   readonly dueInMs: number
 }
 
-/** Aborts when there is news. */
-class News extends AbortController {
+/** What those wait for who look for work: not an `AbortSignal`, whose abort alone takes as long as a claim. */
+class News {
+  readonly #waiting = new Set<() => void>()
+  #isTold = false
   /** What there is to do for whoever waits; null: look. */
   wakeup: TaskWakeup | null = null
+
+  get isTold(): boolean {
+    return this.#isTold
+  }
+
+  tell(wakeup: TaskWakeup | null): void {
+    this.#isTold = true
+    this.wakeup = wakeup
+    for (const go of this.#waiting) go()
+  }
+
+  /** Resolves when there is news, after a while, or when a signal aborts. */
+  wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const go = (): void => {
+      clearTimeout(timer)
+      this.#waiting.delete(go)
+      signal?.removeEventListener('abort', go)
+      resolve()
+    }
+    const timer = setTimeout(go, Math.min(ms, MAX_TIMER_MS)).unref()
+    this.#waiting.add(go)
+    signal?.addEventListener('abort', go)
+    if (this.#isTold || signal?.aborted === true) go()
+    return promise
+  }
 }
 
 /**
@@ -54,6 +84,7 @@ export class Wakeups {
   /** When to say again that it waits, by the monotonic clock. */
   #armedUntil = 0
   #news = new News()
+  #knowsOfClosing = false
 
   constructor(client: Client, options: CheckedOptions) {
     this.#client = client
@@ -102,12 +133,16 @@ export class Wakeups {
     timeoutMs: number,
     ...[signal, closing, takeCare]: Context
   ): Promise<TaskWakeup | null> {
+    if (!this.#knowsOfClosing) {
+      this.#knowsOfClosing = true
+      closing.addEventListener('abort', () => this.#wake(null), { once: true })
+    }
     const end = performance.now() + timeoutMs
     let news: News | null = null
     for (;;) {
       signal?.throwIfAborted()
       if (closing.aborted) return null
-      const isFirstLook = news === null || news.signal.aborted
+      const isFirstLook = news === null || news.isTold
       // Taken before the look: what is told during it is not missed.
       news = this.#news
       const isTold = (await this.#listener?.listens()) ?? false
@@ -121,7 +156,7 @@ export class Wakeups {
       if (left <= 0 || closing.aborted) return null
       const unheard = isTold ? BACKSTOP_MS : this.#options.pollIntervalMs
       const interval = look.due.length > 0 ? 1 : isFirstLook ? SECOND_LOOK_MS : unheard
-      await pause(Math.min(left, interval, look.dueInMs), signal, closing, news.signal)
+      await news.wait(Math.min(left, interval, look.dueInMs), signal)
       // What it is notified of is for it: then it need not look, and can go and take it.
       if (news.wakeup !== null && this.#armedFor === wanted && !closing.aborted) return news.wakeup
     }
@@ -146,8 +181,7 @@ export class Wakeups {
   #wake(wakeup: TaskWakeup | null): void {
     const news = this.#news
     this.#news = new News()
-    news.wakeup = wakeup
-    news.abort()
+    news.tell(wakeup)
   }
 
   /** A statement for each filter; the first makes known for all of this backend that it waits. */

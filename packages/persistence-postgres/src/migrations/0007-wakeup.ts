@@ -9,30 +9,19 @@ export const wakeup: string = `
 -- a second line what there is to do, as JSON, if it is certain that they may have it now.
 CREATE FUNCTION {s}.wake(p_routes bigint[], p_now bigint, p_task text DEFAULT '') RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  v_certain uuid[];
-  v_others uuid[];
-  v_id uuid;
-  v_is_certain boolean;
+  v_told integer;
 BEGIN
-  FOR v_id, v_is_certain IN
+  WITH told AS (
     UPDATE {s}.waiter x SET armed = false WHERE x.ctid = ANY (ARRAY(
       SELECT y.ctid FROM {s}.waiter y WHERE y.armed AND y.until > p_now
         AND (y.routes IS NULL OR y.routes && p_routes OR y.last_route < ANY (p_routes))
       FOR UPDATE SKIP LOCKED))
-    RETURNING x.id, p_task <> '' AND (x.routes IS NULL OR x.routes && p_routes)
-  LOOP
-    IF v_is_certain THEN v_certain := v_certain || v_id; ELSE v_others := v_others || v_id; END IF;
-  END LOOP;
-  IF coalesce(cardinality(v_certain), 0) + coalesce(cardinality(v_others), 0) > ${TOLD} THEN
-    PERFORM pg_notify('{c}', '');
-    RETURN;
-  END IF;
-  IF v_certain IS NOT NULL THEN
-    PERFORM pg_notify('{c}', array_to_string(v_certain, ' ') || chr(10) || p_task);
-  END IF;
-  IF v_others IS NOT NULL THEN
-    PERFORM pg_notify('{c}', array_to_string(v_others, ' ') || chr(10));
-  END IF;
+    RETURNING x.id, p_task <> '' AND (x.routes IS NULL OR x.routes && p_routes) AS is_certain),
+  groups AS (
+    SELECT string_agg(t.id::text, ' ') || chr(10) || CASE WHEN t.is_certain THEN p_task ELSE '' END AS payload,
+      (SELECT count(*) FROM told) AS count
+    FROM told t GROUP BY t.is_certain)
+  SELECT count(pg_notify('{c}', CASE WHEN g.count > ${TOLD} THEN '' ELSE g.payload END)) INTO v_told FROM groups g;
 END $$;
 
 -- The best due task, and else when the next becomes due, as far as that is known. Before it looks it
