@@ -94,3 +94,29 @@ test('of calls that were sent together each fails alone, unless the sending fail
     { status: 'rejected', reason },
   ])
 })
+
+test('calls that come one after the other leave at once, until there are others again', async () => {
+  const sent: (readonly number[])[] = []
+  const queue = new CallQueue<number, number>({
+    maxCalls: 9,
+    maxBytes: Number.POSITIVE_INFINITY,
+    maxInFlight: 2,
+    sizeOf: () => 1,
+    aloneAtOnce: true,
+    send: async (calls) => {
+      sent.push(calls)
+      return calls
+    },
+  })
+  const first = queue.call(1)
+  expect(sent).toEqual([])
+  expect(await first).toBe(1)
+  const second = queue.call(2)
+  expect(sent).toEqual([[1], [2]])
+  expect(await second).toBe(2)
+  // The first of several can not know of the others.
+  expect(await Promise.all([3, 4, 5].map((call) => queue.call(call)))).toEqual([3, 4, 5])
+  expect(sent.slice(2)).toEqual([[3], [4, 5]])
+  expect(await Promise.all([6, 7].map((call) => queue.call(call)))).toEqual([6, 7])
+  expect(sent.slice(4)).toEqual([[6, 7]])
+})

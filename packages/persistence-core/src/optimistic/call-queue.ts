@@ -27,6 +27,12 @@ export interface CallQueueOptions<Call, Reply> {
    * false.
    */
   readonly eager?: boolean
+  /**
+   * Sends a call at once when there is no other one, and was none when the last was made: who calls
+   * one after the other waits for nothing. What then comes in the same go travels after it. By default
+   * false.
+   */
+  readonly aloneAtOnce?: boolean
 }
 
 /**
@@ -37,7 +43,12 @@ export interface CallQueueOptions<Call, Reply> {
 export class CallQueue<Call, Reply> {
   readonly #options: CallQueueOptions<Call, Reply>
   readonly #waiting: Waiting<Call, Reply>[] = []
+  /** Groups on their way. */
   #inFlight = 0
+  /** Calls without a reply. */
+  #open = 0
+  /** Whether the last call had no other beside it when it was made. */
+  #wasAlone = false
   #scheduled = false
 
   constructor(options: CallQueueOptions<Call, Reply>) {
@@ -48,8 +59,12 @@ export class CallQueue<Call, Reply> {
   call(call: Call): Promise<Reply> {
     const { promise, resolve, reject } = Promise.withResolvers<Reply>()
     this.#waiting.push({ call, resolve, reject })
+    const isAlone = this.#open === 0
+    const isAtOnce = isAlone && this.#wasAlone && this.#options.aloneAtOnce === true
+    this.#wasAlone = isAlone
+    this.#open += 1
     // A full group gains nothing by waiting: the store works on it while the next calls are made.
-    if (this.#waiting.length >= this.#options.maxCalls && this.#maySend()) {
+    if (isAtOnce || (this.#waiting.length >= this.#options.maxCalls && this.#maySend())) {
       void this.#send(this.#take())
     } else this.#schedule()
     return promise
@@ -99,6 +114,7 @@ export class CallQueue<Call, Reply> {
       for (const { reject } of group) reject(error)
     } finally {
       this.#inFlight -= 1
+      this.#open -= group.length
       if (this.#waiting.length > 0) this.#schedule()
     }
   }
