@@ -36,6 +36,7 @@ export class InstanceWriter {
         maxCalls: MAX_CREATED,
         maxInFlight: CREATES_IN_FLIGHT,
         maxFullInFlight: FULL_CREATES_IN_FLIGHT,
+        aloneAtOnce: true,
       },
       (writes) => createInstances(client, routes, writes),
     )
@@ -54,7 +55,7 @@ export class InstanceWriter {
 function queueOf(
   limits: Pick<
     CallQueueOptions<InstanceWrite, WriteResult>,
-    'maxCalls' | 'maxInFlight' | 'maxFullInFlight'
+    'maxCalls' | 'maxInFlight' | 'maxFullInFlight' | 'aloneAtOnce'
   >,
   send: Send,
 ): CallQueue<InstanceWrite, WriteResult> {

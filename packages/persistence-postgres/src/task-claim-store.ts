@@ -60,10 +60,6 @@ export class ClaimStore {
   readonly #agingIntervalMs: number
   readonly #changes: CallQueue<ChangeCall, HeldClaim | null>
   readonly #claims: CallQueue<ClaimRequest, Dispatched<ClaimedEntry>>
-  /** Statements that claim and have not been answered. */
-  #underWay = 0
-  /** Whether the last one was for one call. */
-  #isLone = true
   /** Of the last claim. */
   #last: readonly string[] = []
   #lastTtlMs: number | null = null
@@ -88,7 +84,11 @@ export class ClaimStore {
       maxInFlight: CLAIMS_IN_FLIGHT,
       sizeOf: ({ limit }) => limit,
       eager: true,
-      send: (requests) => this.#claimGroup(requests),
+      aloneAtOnce: true,
+      send: (requests) =>
+        requests.length === 1
+          ? this.#claimFor(requests[0] as ClaimRequest)
+          : this.#claimAvailable(requests),
     })
   }
 
@@ -110,10 +110,7 @@ export class ClaimStore {
   }
 
   claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
-    // Nobody came along with the last one, and nobody is on the way: then it need not wait for company.
-    return this.#isLone && this.#underWay === 0
-      ? this.#claimFor(request)
-      : this.#claims.call(request)
+    return this.#claims.call(request)
   }
 
   async findAvailable({ filter, workerId, limit }: WorkRequest): Promise<Dispatched<FoundTask>> {
@@ -155,36 +152,16 @@ export class ClaimStore {
     return replies
   }
 
-  async #claimGroup(
-    requests: readonly ClaimRequest[],
-  ): Promise<readonly Dispatched<ClaimedEntry>[]> {
-    const [request] = requests
-    this.#isLone = requests.length === 1
-    if (this.#isLone && request !== undefined) return [await this.#claimFor(request)]
-    this.#underWay += 1
-    try {
-      return await this.#claimAvailable(requests)
-    } finally {
-      this.#underWay -= 1
-    }
-  }
-
-  async #claimFor(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
-    this.#underWay += 1
-    try {
-      if (request.limit > 1)
-        return (await this.#claimTogether([request]))[0] as Dispatched<ClaimedEntry>
-      const parameters = this.#parametersOf(request)
-      const [row] =
-        this.#lone === null
-          ? await this.#client.query(CLAIM_ANY, parameters)
-          : await this.#client.query(CLAIM_ONE, this.#lone)
-      const { found, only } = readOne(JSON.parse(text(row ?? [], 0)), request)
-      this.#learn(parameters, only)
-      return found
-    } finally {
-      this.#underWay -= 1
-    }
+  async #claimFor(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>[]> {
+    if (request.limit > 1) return this.#claimTogether([request])
+    const parameters = this.#parametersOf(request)
+    const [row] =
+      this.#lone === null
+        ? await this.#client.query(CLAIM_ANY, parameters)
+        : await this.#client.query(CLAIM_ONE, this.#lone)
+    const { found, only } = readOne(JSON.parse(text(row ?? [], 0)), request)
+    this.#learn(parameters, only)
+    return [found]
   }
 
   /** What to send when the same is asked for again. */
