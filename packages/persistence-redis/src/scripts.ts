@@ -4,7 +4,16 @@ import { type SourceName, sources } from './script-sources.ts'
 /** An operation on the server. */
 export type ScriptName = Exclude<
   SourceName,
-  'prelude' | 'plain' | 'queue' | 'dispatch' | 'results' | 'events' | 'removal' | 'late'
+  | 'prelude'
+  | 'plain'
+  | 'plain-claims'
+  | 'plain-news'
+  | 'queue'
+  | 'dispatch'
+  | 'results'
+  | 'events'
+  | 'removal'
+  | 'late'
 >
 
 /** What a script is made of, and how the server is to treat it. */
@@ -21,10 +30,10 @@ const dispatch: readonly SourceName[] = ['prelude', 'queue', 'dispatch']
 
 const plans: Readonly<Record<ScriptName, ScriptPlan>> = {
   'change-claim': { parts: ['prelude', 'queue'], flags: 'allow-oom' },
-  'claim-available': { parts: ['plain'], later: [...dispatch, 'late'] },
+  'claim-available': { parts: ['plain', 'plain-claims'], later: [...dispatch, 'late'] },
   'claim-task': { parts: dispatch },
-  commit: { parts: ['plain'], later: [...dispatch, 'late'] },
-  create: { parts: ['plain'], later: [...dispatch, 'late'] },
+  commit: { parts: ['plain', 'plain-claims', 'plain-news'], later: [...dispatch, 'late'] },
+  create: { parts: ['plain', 'plain-news'] },
   due: { parts: [], flags: 'no-writes' },
   ended: { parts: ['prelude'], flags: 'no-writes' },
   'find-available': { parts: dispatch, flags: 'allow-oom' },
