@@ -38,6 +38,12 @@ type Claimed = Dispatched<ClaimedEntry> & { readonly leftOwn: boolean }
 /** Tasks that one script claims at most. */
 const MAX_CLAIMS = 1000
 
+/**
+ * Tasks that several searches are for which travel together: while the worker takes in what one script
+ * claimed, the next is at work, and no script takes long because many ask at once.
+ */
+const MAX_TOGETHER = 200
+
 /** Claims, and the search for tasks. */
 export class DispatchStore {
   readonly #context: StoreContext
@@ -50,12 +56,14 @@ export class DispatchStore {
     this.#context = context
     this.#searches = new ShardQueue<SearchCall, Claimed>(context.layout, {
       timeoutMs: context.options.commandTimeoutMs,
-      sizeOf: () => 200,
+      sizeOf: ({ request }) => request.limit,
+      maxSize: MAX_TOGETHER,
       send: (shard, calls) => this.#search(shard, calls),
     })
     this.#changes = new ShardQueue<ClaimCall, HeldClaim | null>(context.layout, {
       timeoutMs: context.options.commandTimeoutMs,
-      sizeOf: () => 200,
+      sizeOf: () => 1,
+      maxSize: Number.POSITIVE_INFINITY,
       send: (shard, calls) => this.#change(shard, calls),
     })
   }

@@ -23,6 +23,8 @@ import { readResults } from './write-results.ts'
 
 /** Bytes of a write beside its payloads, roughly. */
 const WRITE_BYTES = 600
+/** Bytes that travel together. */
+const MAX_BYTES: number = 1024 * 1024
 /** Next tasks that are looked for in the shard of the commit before the other shards have a turn. */
 const STAYS = 16
 
@@ -43,16 +45,19 @@ export class InstanceStore {
     this.#writes = new ShardQueue<InstanceWrite, WriteResult>(context.layout, {
       timeoutMs,
       sizeOf,
+      maxSize: MAX_BYTES,
       send: (shard, writes) => this.#send(shard, writes),
     })
     this.#creations = new ShardQueue<InstanceWrite, WriteResult>(context.layout, {
       timeoutMs,
       sizeOf,
+      maxSize: MAX_BYTES,
       send: (shard, writes) => this.#create(shard, writes),
     })
     this.#commits = new ShardQueue<PlainCommit, WriteResult>(context.layout, {
       timeoutMs,
       sizeOf,
+      maxSize: MAX_BYTES,
       send: (shard, commits) => this.#sendPlain(shard, commits),
     })
   }

@@ -3,7 +3,6 @@ import type { Layout, Shard } from './layout.ts'
 
 /** Calls that travel together at most. */
 const MAX_CALLS = 64
-const MAX_BYTES: number = 1024 * 1024
 /** Groups of a shard on their way at a time: while the server works on one, the next is made here. */
 const MAX_IN_FLIGHT = 2
 /** Calls that are not worth dividing among the groups on their way. */
@@ -12,8 +11,10 @@ const SMALL_GROUP = 6
 /** What a queue does with its calls. */
 interface Plan<Call, Reply> {
   readonly timeoutMs: number
-  /** Bytes of a call, roughly. */
+  /** How large a call is, roughly: bytes, or what else there is much of. */
   sizeOf(call: Call): number
+  /** How much of that travels together at most, unless a single call is more. */
+  readonly maxSize: number
   /** Sends calls together; the replies are in their order. Rejects for all of them. */
   send(shard: Shard, calls: readonly Call[]): Promise<readonly (Reply | Promise<Reply>)[]>
 }
@@ -85,7 +86,7 @@ class Lane<Call, Reply> {
   }
 
   #take(): readonly Waiting<Call, Reply>[] {
-    const { timeoutMs, sizeOf } = this.#plan
+    const { timeoutMs, sizeOf, maxSize } = this.#plan
     // Behind calls that were not answered, its own time may be over before it is sent.
     const latest = performance.now() - timeoutMs
     const group: Waiting<Call, Reply>[] = []
@@ -93,11 +94,11 @@ class Lane<Call, Reply> {
     const share = total <= SMALL_GROUP ? total : Math.ceil(total / MAX_IN_FLIGHT)
     const limit = Math.min(share, MAX_CALLS)
     let count = 0
-    let bytes = 0
+    let size = 0
     for (const one of this.#waiting) {
       if (one.since > latest) {
-        bytes += sizeOf(one.call)
-        if (group.length > 0 && (group.length === limit || bytes > MAX_BYTES)) break
+        size += sizeOf(one.call)
+        if (group.length > 0 && (group.length === limit || size > maxSize)) break
         group.push(one)
       } else one.reject(timedOut(timeoutMs))
       count += 1
