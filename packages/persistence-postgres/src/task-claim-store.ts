@@ -18,14 +18,15 @@ import { readOne, TakenRows } from './taken-rows.ts'
 
 /** A row: an array in JSON, of which the first tells the clock, what is due, and the only class of the queue if that has changed; then comes a task. */
 const CLAIM_AVAILABLE = `SELECT {s}.claim_available($1::text, $2::text::bigint, $3::text::bigint,
-  $4::text, $5::text::bigint, $6::text::integer, $7::text::bigint)`
+  $4::text, $5::text::bigint, $6::text::integer)`
 /** As one such value, in less time. */
 const CLAIM_ANY = `SELECT {s}.claim_any($1::text, $2::text::bigint, $3::text::bigint, $4::text,
   $5::text::bigint, {s}.now_ms())`
 /** The same where that class is known from the last reply, and not told again if it is still so. */
 const CLAIM_ONE = `SELECT {s}.claim_one($1::text, $2::text::bigint, $3::text::bigint, $4::text)`
-/** In place of the only class of the queue. */
-const NOT_KNOWN = -1
+/** Several in that case. */
+const CLAIM_SOME = `SELECT {s}.claim_some($1::text, $2::text::bigint, $3::text::bigint, $4::text,
+  $5::text::integer)`
 /** Where a task begins in those rows. */
 const TASK = 3
 
@@ -63,10 +64,8 @@ export class ClaimStore {
   /** Of the last claim. */
   #last: readonly string[] = []
   #lastTtlMs: number | null = null
-  /** The only class that the queue had when it was answered, and it had tasks of it. */
-  #only: number | null = null
-  /** The parameters of a claim of one of it. */
-  #lone: readonly string[] | null = null
+  /** What a claim is asked for with while the queue has one class that is known, with tasks for this worker. */
+  #known: readonly string[] | null = null
 
   constructor(client: Client, agingIntervalMs: number) {
     this.#client = client
@@ -156,9 +155,9 @@ export class ClaimStore {
     if (request.limit > 1) return this.#claimTogether([request])
     const parameters = this.#parametersOf(request)
     const [row] =
-      this.#lone === null
+      this.#known === null
         ? await this.#client.query(CLAIM_ANY, parameters)
-        : await this.#client.query(CLAIM_ONE, this.#lone)
+        : await this.#client.query(CLAIM_ONE, this.#known)
     const { found, only } = readOne(JSON.parse(text(row ?? [], 0)), request)
     this.#learn(parameters, only)
     return [found]
@@ -167,9 +166,8 @@ export class ClaimStore {
   /** What to send when the same is asked for again. */
   #learn(parameters: readonly string[], only: number | null): void {
     if (only === null || parameters !== this.#last) return
-    this.#only = only < 0 ? null : only
     const [workerId = '', mark, ttlMs = '', filter, agingIntervalMs] = parameters
-    this.#lone =
+    this.#known =
       only < 0 || ttlMs === String(FOR_EVER)
         ? null
         : [workerId, ttlMs, String(only), `${mark} ${agingIntervalMs} ${filter}`]
@@ -180,11 +178,11 @@ export class ClaimStore {
     if (request === undefined) return []
     const wanted = requests.reduce((sum, { limit }) => sum + limit, 0)
     const parameters = this.#parametersOf(request)
-    const rows = await this.#client.query(CLAIM_AVAILABLE, [
-      ...parameters,
-      String(wanted),
-      String(this.#only ?? NOT_KNOWN),
-    ])
+    const known = this.#known
+    const rows =
+      known === null
+        ? await this.#client.query(CLAIM_AVAILABLE, [...parameters, String(wanted)])
+        : await this.#client.query(CLAIM_SOME, [...known, String(wanted)])
     const replies = jsonRows(rows)
     const [first = []] = replies
     const now = number(first, 0)
@@ -208,8 +206,7 @@ export class ClaimStore {
     const last = this.#last
     const filtered = filterText(filter)
     if (last[0] === workerId && last[3] === filtered && this.#lastTtlMs === ttlMs) return last
-    this.#only = null
-    this.#lone = null
+    this.#known = null
     this.#lastTtlMs = ttlMs
     this.#last = [
       ...[workerId, String(markOf(workerId)), String(ttlMs ?? FOR_EVER)],

@@ -2,6 +2,10 @@
 export const SETTINGS: string = `SET jit = off SET plan_cache_mode = force_generic_plan
   SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off`
 
+/** As many as a function needs that joins nothing: each takes a lone call some microseconds. */
+export const FEW_SETTINGS: string = `SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+  SET enable_bitmapscan = off`
+
 /** The class of the queue of tasks that are claimed: after all others, so that what is before a class and what is after it are a range each. */
 export const CLAIMED_CLASS: string = String(2n ** 62n)
 
@@ -46,6 +50,11 @@ const CLAIMED = `queue_class = CASE WHEN v_expiry IS NULL THEN NULL ELSE ${CLAIM
           queue_at = v_expiry, worker_id = p_worker, token = nextval('{s}.counter'),
           claimed_at = p_now, expires_at = v_expiry, deliveries = t.deliveries + 1`
 
+/** The same where it is not for ever. */
+const CLAIMED_FOR_A_TIME = `queue_class = ${CLAIMED_CLASS}, queue_at = least(p_now + p_ttl, 253402300799999),
+    worker_id = p_worker, token = nextval('{s}.counter'), claimed_at = p_now,
+    expires_at = least(p_now + p_ttl, 253402300799999), deliveries = t.deliveries + 1`
+
 /** The output that is the input of a task. */
 const INPUT = `CASE WHEN t.input_task_id IS NOT NULL THEN (SELECT encode(r.output, 'hex') FROM {s}.result r
           WHERE r.instance_key = t.key AND r.task_id = t.input_task_id) END`
@@ -75,20 +84,20 @@ const INSTANCE_OF_BOTH = `CASE WHEN x.slot = 0 THEN ${NUMBERS.replaceAll('i.', '
         coalesce(x.signals, i.signals), coalesce(x.head, i.head),
         encode(coalesce(x.initial_input, i.initial_input), 'hex'), encode(coalesce(x.final_output, i.final_output), 'hex')`
 
-/** Nothing is before v_class; nor is there a class after it, or a claim that has expired. */
-const ONLY_CLASS = `WHERE NOT EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class < v_class)
-          AND NOT EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class > v_class
-            AND (t.queue_class, t.queue_at) <= (${CLAIMED_CLASS}, p_now))`
-
 /** The first tasks of a class that are due and nobody is at, best first, locked; null where there are none. */
-const locked = (limit: string, only = ''): string =>
+const locked = (limit: string): string =>
   `SELECT array_agg(x.tid), bool_or(x.slot > 0) INTO v_tids, v_has_forks FROM (
           SELECT t.ctid AS tid, t.slot FROM {s}.work t WHERE t.queue_class = v_class AND t.queue_at <= p_now
-          ORDER BY t.queue_at, t.key, t.tie LIMIT ${limit} FOR UPDATE SKIP LOCKED) AS x ${only};`
+          ORDER BY t.queue_at, t.key, t.tie LIMIT ${limit} FOR UPDATE SKIP LOCKED) AS x;`
 
 /** Claims them, in their order. */
 const CLAIM_LOCKED = `UPDATE {s}.work t SET ${CLAIMED}
           FROM unnest(v_tids) AS best (tid) WHERE t.ctid = best.tid`
+
+/** Parameters between the worker and its own, of a function that is asked where the queue has not one class. */
+const REST = (ttl: string): string => `split_part(p_rest, ' ', 1)::bigint, ${ttl},
+    substr(p_rest, length(split_part(p_rest, ' ', 1)) + length(split_part(p_rest, ' ', 2)) + 3),
+    split_part(p_rest, ' ', 2)::bigint`
 
 /** Until when a claim t lasts that is prolonged as r says. */
 const EXPIRY = `CASE WHEN t.expires_at IS NULL THEN NULL ELSE least(
@@ -299,8 +308,7 @@ END $$;
 -- that class: each further statement, expression, setting or parameter takes its part of a lone claim. JSON as
 -- claim_any gives it, which is asked where it is not so, with p_rest: p_mark, p_aging and p_filter.
 CREATE FUNCTION {s}.claim_one(p_worker text, p_ttl bigint, p_class bigint, p_rest text)
-RETURNS text LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
-  SET enable_bitmapscan = off AS $$
+RETURNS text LANGUAGE plpgsql ${FEW_SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
   p_now bigint := {s}.now_ms();
@@ -309,9 +317,7 @@ DECLARE
   v_key bigint;
   v_input_task text;
 BEGIN
-  UPDATE {s}.work t SET queue_class = ${CLAIMED_CLASS}, queue_at = least(p_now + p_ttl, 253402300799999),
-    worker_id = p_worker, token = nextval('{s}.counter'), claimed_at = p_now,
-    expires_at = least(p_now + p_ttl, 253402300799999), deliveries = t.deliveries + 1
+  UPDATE {s}.work t SET ${CLAIMED_FOR_A_TIME}
   -- The first of all that are before it or of it: of it only where there is nothing before it.
   WHERE t.ctid = (SELECT CASE WHEN t.queue_class = p_class THEN t.ctid END FROM {s}.work t
       WHERE t.queue_class IS NOT NULL AND (t.queue_class, t.queue_at) <= (p_class, p_now)
@@ -330,9 +336,7 @@ BEGIN
     v_taken := (${TAKEN_OF_FORK} WHERE t.ctid = v_tid);
     RETURN '[' || p_now || ',null,null,' || substr(v_taken, 2);
   END IF;
-  RETURN {s}.claim_any(p_worker, split_part(p_rest, ' ', 1)::bigint, p_ttl,
-    substr(p_rest, length(split_part(p_rest, ' ', 1)) + length(split_part(p_rest, ' ', 2)) + 3),
-    split_part(p_rest, ' ', 2)::bigint, p_now);
+  RETURN {s}.claim_any(p_worker, ${REST('p_ttl')}, p_now);
 END $$;
 
 -- The best task, claimed for p_ttl milliseconds, -1 for ever: JSON that begins with the clock, what is due,
@@ -362,10 +366,38 @@ BEGIN
     || CASE WHEN v_taken IS NULL THEN '-1]' ELSE v_only || ',' || substr(v_taken, 2) END;
 END $$;
 
+-- As claim_one, several: rows, of which the first begins with the clock, what is due, and the only class.
+CREATE FUNCTION {s}.claim_some(p_worker text, p_ttl bigint, p_class bigint, p_rest text, p_limit integer)
+RETURNS SETOF text LANGUAGE plpgsql ${FEW_SETTINGS} AS $$
+#variable_conflict use_column
+DECLARE
+  p_now bigint := {s}.now_ms();
+  v_tids tid[];
+  v_has_forks boolean;
+  v_has_inputs boolean;
+BEGIN
+  SELECT array_agg(x.tid), bool_or(x.slot > 0), bool_or(x.input_task_id IS NOT NULL)
+  INTO v_tids, v_has_forks, v_has_inputs FROM (
+    SELECT t.ctid AS tid, t.slot, t.input_task_id FROM {s}.work t WHERE t.queue_class = p_class AND t.queue_at <= p_now
+    ORDER BY t.queue_at, t.key, t.tie LIMIT p_limit FOR UPDATE SKIP LOCKED) AS x
+  WHERE NOT EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class < p_class)
+    AND NOT EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class > p_class
+      AND (t.queue_class, t.queue_at) <= (${CLAIMED_CLASS}, p_now));
+  IF NOT (v_has_forks OR v_has_inputs) THEN
+    RETURN QUERY UPDATE {s}.work t SET ${CLAIMED_FOR_A_TIME} FROM unnest(v_tids) AS best (tid)
+      WHERE t.ctid = best.tid RETURNING ${taken({ before: 'p_now, NULL, NULL, ', input: 'NULL' })};
+  ELSIF NOT v_has_forks THEN
+    RETURN QUERY UPDATE {s}.work t SET ${CLAIMED_FOR_A_TIME} FROM unnest(v_tids) AS best (tid)
+      WHERE t.ctid = best.tid RETURNING ${taken({ before: 'p_now, NULL, NULL, ' })};
+  ELSE
+    RETURN QUERY SELECT * FROM {s}.claim_available(p_worker, ${REST('p_ttl')}, p_limit);
+  END IF;
+END $$;
+
 -- The best tasks: rows as claim_any gives one, of which the first begins with the clock, what is due, and
--- the only class of the queue. p_class: that class, as it was the last time; -1: it is not known.
+-- the only class of the queue.
 CREATE FUNCTION {s}.claim_available(p_worker text, p_mark bigint, p_ttl bigint, p_filter text,
-  p_aging bigint, p_limit integer, p_class bigint)
+  p_aging bigint, p_limit integer)
 RETURNS SETOF text LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
 DECLARE
@@ -373,20 +405,13 @@ DECLARE
   v_expiry bigint := CASE WHEN p_ttl < 0 THEN NULL ELSE least(p_now + p_ttl, 253402300799999) END;
   v_special bigint;
   v_over bigint;
-  v_class bigint := p_class;
+  v_class bigint;
   v_only bigint := -1;
   v_tids tid[];
   v_has_forks boolean;
   v_first text;
   v_taken text;
 BEGIN
-  IF p_class > 0 THEN
-    ${locked('p_limit', ONLY_CLASS)}
-    IF NOT v_has_forks THEN
-      RETURN QUERY ${CLAIM_LOCKED} RETURNING ${taken({ before: 'p_now, NULL, NULL, ' })};
-      RETURN;
-    END IF;
-  END IF;
   ${PROBE}
   IF ${isQuiet('p_now')} THEN
     IF v_class IS NULL THEN

@@ -1,4 +1,4 @@
-import { SETTINGS } from './0002-dispatch.ts'
+import { FEW_SETTINGS, SETTINGS } from './0002-dispatch.ts'
 import { COUNT, COUNTED, READY } from './0003-changes.ts'
 
 /** Never edited once released: a change is a migration of its own. `{s}` is the schema. */
@@ -7,8 +7,7 @@ export const creation: string = `
 -- a third of what a lone one costs create_plain. The time, negative where it was not made.
 CREATE FUNCTION {s}.create_one(p_id text, p_generation uuid, p_at bigint, p_input text, p_head text,
   p_tolerance bigint, p_definition text, p_task text, p_class bigint, p_priority smallint, p_due_task text)
-RETURNS bigint LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
-  SET enable_bitmapscan = off AS $$
+RETURNS bigint LANGUAGE plpgsql ${FEW_SETTINGS} AS $$
 DECLARE
   v_now bigint := {s}.now_ms();
   v_is_awaited boolean;
