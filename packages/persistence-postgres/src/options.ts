@@ -16,7 +16,7 @@ export interface PostgresBackendOptions extends BackendOptions {
   readonly schema?: string
   /** Sets the tables up, or migrates older ones; by default true. */
   readonly migrate?: boolean
-  /** Milliseconds after which a call that has no answer is `UNAVAILABLE`; by default 30,000. */
+  /** Milliseconds after which, or an eighth later, a call that has no answer is `UNAVAILABLE`; by default 30,000. */
   readonly callTimeoutMs?: number
   /**
    * `push` (default): a waiting worker is told by NOTIFY, on a connection of its own, and where that
