@@ -1,8 +1,8 @@
 import type { AttributeValue } from '@aws-sdk/client-dynamodb'
 import type { Attributes } from './expressions.ts'
 
-/** The attribute that holds the others. */
-const PACKED = 'i'
+/** The attribute that holds the others. Who reads less than whole items wants it, and the next one. */
+export const PACKED = 'i'
 /** The one that holds the whole item, and stands in the index `work`. */
 export const WHOLE = 'o'
 /** The item's place in that index: its entries have that anyway. */

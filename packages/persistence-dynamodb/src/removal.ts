@@ -4,6 +4,7 @@ import type { Attributes } from './expressions.ts'
 import { addWrite, InstanceItem, WRITE_NAME } from './instance-item.ts'
 import type { InstanceStore, Parts } from './instance-store.ts'
 import { dateOf, HEAD, type ItemKey, randomName, shardOf } from './keys.ts'
+import { PACKED, WHOLE } from './packing.ts'
 import { referenceOf } from './results.ts'
 import { TTL_ATTRIBUTE } from './schema.ts'
 import { referencesOf } from './state-codec.ts'
@@ -181,7 +182,7 @@ export class Removal {
         await service.query({
           KeyConditionExpression: 'p = :p',
           ExpressionAttributeValues: { ':p': { S: keys.instance(instanceId) } },
-          ProjectionExpression: 's, w, z, k, st, i',
+          ProjectionExpression: `s, w, z, k, st, ${PACKED}, ${WHOLE}`,
           ConsistentRead: true,
           ...(start === null ? undefined : { ExclusiveStartKey: start }),
         })

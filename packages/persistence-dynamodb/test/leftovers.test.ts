@@ -90,6 +90,20 @@ test('C3 a deletion just after a claim leaves a tombstone, which goes when its t
   expect(await itemsOf(keyPrefix, 'i')).toEqual([])
 })
 
+test('C3 so does one of an instance that waits for a worker again', async () => {
+  const keyPrefix = namespace()
+  const backend = await open({ keyPrefix })
+  await backend.saveSnapshot(atTask('i'))
+  const params = { instanceId: 'i', taskId: 'a', workerId: 'w', ttlMs: 60_000 }
+  const first = (await backend.claimTask(params)) ?? expect.fail()
+  await backend.releaseTaskClaim(first)
+  await backend.deleteSnapshot('i')
+  expect(await itemsOf(keyPrefix, 'i')).toEqual(['H'])
+  await backend.saveSnapshot(atTask('i'))
+  const second = (await backend.claimTask(params)) ?? expect.fail()
+  expect(second.token).toBeGreaterThan(first.token)
+})
+
 test('a long-held instance leaves no tombstone', async () => {
   const keyPrefix = namespace()
   const backend = await open({ keyPrefix })
