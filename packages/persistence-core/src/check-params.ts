@@ -153,7 +153,11 @@ export function checkFindParams(value: unknown): FindTasksParams {
 /** Parameters of `claimAvailableTasks`, copied. */
 export function checkClaimTasksParams(value: unknown): ClaimTasksParams {
   const from = checkObject(value, 'params')
-  return { ...checkFindParams(from), ttlMs: checkTtlOrNull(from.ttlMs, 'ttlMs') }
+  const workerId = checkId(from.workerId, 'workerId')
+  const limit = checkInteger(from.limit, 'limit', 1, MAX_TASK_LIMIT)
+  const filter = checkWorkerFilter(from)
+  const ttlMs = checkTtlOrNull(from.ttlMs, 'ttlMs')
+  return filter === TAKES_ALL ? { workerId, limit, ttlMs } : { workerId, limit, ttlMs, ...filter }
 }
 
 /** Parameters of `claimTask`, copied. */

@@ -41,17 +41,19 @@ export function toClaimedTask(
   if (of === null) return null
   const stored = withClaim(of, taskId, claim, deliveries)
   session.cache.set(stored)
-  const given = ({ head, task }: Described): ClaimedTask => ({
-    task,
-    claim: { instanceId, taskId, ...claim },
-    head,
-  })
   const atHand = describeAtHand(stored, claimed, output)
-  if (atHand !== null) return given(atHand)
+  if (atHand !== null) return given(atHand, claimed)
   const ref = { instanceId, taskId, workerId: claim.workerId, token: claim.token }
   return goneOn(session, stored, taskId, ref).then(async (found) =>
-    found === null ? null : given(await describe(session, found, claimed, output)),
+    found === null ? null : given(await describe(session, found, claimed, output), claimed),
   )
+}
+
+function given(
+  { head, task }: Described,
+  { instanceId, taskId, claim }: ClaimedEntry,
+): ClaimedTask {
+  return { task, claim: { instanceId, taskId, ...claim }, head }
 }
 
 /** A task that was found, as its worker gets it; null: it is not available any more. */

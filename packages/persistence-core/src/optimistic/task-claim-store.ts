@@ -102,7 +102,15 @@ export class OptimisticTaskClaimStore implements TaskClaimCalls {
     const found = await session.store.claimAvailable({ filter, workerId, limit, ttlMs })
     session.saw(found.now)
     if (found.due.length > 0) await settle(session, found.due)
-    const claimed = found.tasks.map((task) => toClaimedTask(session, task))
+    const { tasks } = found
+    const [first] = tasks
+    if (first === undefined) return []
+    if (tasks.length === 1) {
+      const only = toClaimedTask(session, first)
+      const task = only instanceof Promise ? await only : only
+      return task === null ? [] : [task]
+    }
+    const claimed = tasks.map((task) => toClaimedTask(session, task))
     // At hand as a rule: then nothing is waited for.
     const isAtHand = claimed.every((task) => !(task instanceof Promise))
     return present(isAtHand ? (claimed as (ClaimedTask | null)[]) : await Promise.all(claimed))
