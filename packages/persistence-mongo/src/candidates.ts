@@ -50,16 +50,11 @@ export class Candidates {
     return this.#failing.has(workerId)
   }
 
-  /**
-   * The best tasks for a worker, best first.
-   *
-   * @param enough How many of them will do.
-   */
+  /** The best tasks for a worker, best first. */
   async best(
     { filter, workerId }: WorkRequest,
     routes: readonly string[] | null,
     limit: number,
-    enough: number = limit,
   ): Promise<Candidate[]> {
     if (routes?.length === 0) return []
     const query: ReadyQuery = { routes, workerId, own: false }
@@ -67,7 +62,7 @@ export class Candidates {
     const search = (wanted: ReadyQuery) =>
       this.#ready.best(
         wanted,
-        { wanted: limit, enough },
+        limit,
         (filter) => this.#search(filter, limit),
         ({ q }) => q?.k ?? 0,
       )
@@ -87,7 +82,7 @@ export class Candidates {
       for (const doc of found) docs.set(doc._id, doc)
     }
     let candidates = this.#rank(docs.values(), filter, workerId)
-    if (candidates.length < enough && !this.#failing.has(workerId)) {
+    if (candidates.length < limit && !this.#failing.has(workerId)) {
       for (const doc of await searchOwn()) docs.set(doc._id, doc)
       candidates = this.#rank(docs.values(), filter, workerId)
     }

@@ -10,7 +10,6 @@ import {
 import type { Filter } from 'mongodb'
 import { Candidates, CLAIMED } from './candidates.ts'
 import { type Claim, Claims, inputOf } from './claims.ts'
-import { Collisions } from './collisions.ts'
 import type { Database } from './database.ts'
 import { SHARD_KEY_NOT_FOUND, toBackendError } from './errors.ts'
 import type { ReadyQuery, ReadyQueue } from './ready-queue.ts'
@@ -33,7 +32,6 @@ export class Dispatch {
   readonly #ready: ReadyQueue
   readonly #candidates: Candidates
   readonly #claims: Claims
-  readonly #collisions = new Collisions()
   readonly #queue: CallQueue<Claim, Dispatched<ClaimedEntry>>
   /** Whether a change must name its document: a cluster of MongoDB 6 does not look for it on its shards. */
   #needsKey = false
@@ -167,25 +165,17 @@ export class Dispatch {
       }
       // A claim that has expired already is not made anew by the call that made it.
       const taken = new Set(claims.flatMap((claim) => (tasks.get(claim) ?? []).map(keyOf)))
-      const many = this.#collisions.search(wanted)
-      const found = (await this.#candidates.best(first.request, routes, many, wanted)).filter(
+      const candidates = (await this.#candidates.best(first.request, routes, wanted)).filter(
         ({ instanceId, entry }) => !taken.has(keyOf({ instanceId, taskId: entry.t })),
       )
-      if (found.length === 0) return
-      await this.#collisions.take(found, wanted, workerId, async (candidates) => {
-        const left = [...candidates]
-        const shares = wanting.flatMap(({ claim, missing }) => {
-          const share = left.splice(0, missing)
-          return share.length === 0 ? [] : [{ claim, candidates: share }]
-        })
-        let got = 0
-        await this.#claims.take(shares, (claim, entry) => {
-          got += 1
-          tasks.get(claim)?.push(entry)
-        })
-        return got
+      if (candidates.length === 0) return
+      const left = [...candidates]
+      const shares = wanting.flatMap(({ claim, missing }) => {
+        const share = left.splice(0, missing)
+        return share.length === 0 ? [] : [{ claim, candidates: share }]
       })
-      if (found.length < wanted && rounds > 0) return
+      await this.#claims.take(shares, (claim, entry) => tasks.get(claim)?.push(entry))
+      if (candidates.length < wanted && rounds > 0) return
     }
   }
 
@@ -213,12 +203,7 @@ export class Dispatch {
       }
     }
     const claimedIn = ({ e }: InstanceDoc) => e.find(({ b }) => b === batch)
-    const [doc] = await this.#ready.best(
-      query,
-      { wanted: 1 },
-      claim,
-      (one) => claimedIn(one)?.o ?? 0,
-    )
+    const [doc] = await this.#ready.best(query, 1, claim, (one) => claimedIn(one)?.o ?? 0)
     if (doc === undefined) return null
     const u = await settleClaim(this.#db, doc)
     const entry = claimedIn(doc)

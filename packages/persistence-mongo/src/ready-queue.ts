@@ -103,13 +103,12 @@ export class ReadyQueue {
    * that was measured. What is best below the bound is best of all, whatever has come since, so only
    * a search that finds too few needs a greater one.
    *
-   * @param wanted How many to search for, of which `enough` will do.
    * @param search Finds what is best of what a filter selects.
    * @param rankOf The rank of something that was found.
    */
   async best<T>(
     query: ReadyQuery,
-    { wanted, enough = wanted }: { readonly wanted: number; readonly enough?: number },
+    wanted: number,
     search: (filter: Filter<InstanceDoc>) => Promise<readonly T[]>,
     rankOf: (found: T) => number,
   ): Promise<readonly T[]> {
@@ -134,7 +133,7 @@ export class ReadyQueue {
         const gone = ranks.findIndex((one) => one >= rank)
         window.at = Math.max(window.at, gone < 0 ? ranks.length : gone)
       }
-      if (found.length >= enough) {
+      if (found.length >= wanted) {
         window.slice = Math.max(slice - 1, MIN_SLICE)
         return found
       }
