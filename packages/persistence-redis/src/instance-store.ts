@@ -15,7 +15,7 @@ import type { DispatchStore } from './dispatch-store.ts'
 import type { Shard } from './layout.ts'
 import { decodeOutcome, splitNewest, toBytesOrNull } from './outcomes.ts'
 import { asPlainCommit, commitArguments, type PlainCommit } from './plain-commits.ts'
-import { creationArguments, isPlainCreation } from './plain-creations.ts'
+import { creationArguments } from './plain-creations.ts'
 import { decodeInstance } from './records.ts'
 import { ShardQueue } from './shard-queue.ts'
 import { writeArguments } from './write-args.ts'
@@ -172,7 +172,7 @@ export class InstanceStore {
     const shard = this.#context.layout.shardOf(write.instanceId)
     const plain = asPlainCommit(write)
     if (plain !== null) return this.#commits.call(shard, plain)
-    return (isPlainCreation(write) ? this.#creations : this.#writes).call(shard, write)
+    return (write.plain === 'start' ? this.#creations : this.#writes).call(shard, write)
   }
 
   /** A worker that went on in its shard for as long as there is work would leave the others without any. */

@@ -1,9 +1,4 @@
-import {
-  type DispatchEntry,
-  type InstanceWrite,
-  isOpen,
-  type StoredInstance,
-} from '@sayiir/persistence-core/adapter'
+import type { DispatchEntry, InstanceWrite, StoredInstance } from '@sayiir/persistence-core/adapter'
 import type { ArgumentWriter } from './argument-writer.ts'
 import type { Shard } from './layout.ts'
 import { CLASS_LENGTH, classOf, placeOf } from './places.ts'
@@ -23,37 +18,18 @@ export interface PlainCommit extends InstanceWrite {
 }
 
 /**
- * The write, if it is what most are: the commit of the only task of an instance that is open, with
- * one output, after which there is one task at most, or the end. Such commits are checked and
- * written together, with a fixed number of commands for all (`scripts/commit.lua`), which takes the
- * server a fraction of what changes one by one take it. What the records can not tell is checked
- * there.
+ * The write, if it is a plain commit whose output is small enough to be kept beside the inputs. Such
+ * commits are checked and written together, with a fixed number of commands for all
+ * (`scripts/commit.lua`), which takes the server a fraction of what changes one by one take it. What
+ * the records can not tell is checked there.
  */
 export function asPlainCommit(write: InstanceWrite): PlainCommit | null {
-  const { before, after, holds, commit, entries, results, removedResults } = write
-  if (before === null || commit === null || holds?.token === undefined) return null
-  if (write.event !== null || write.takenEvent !== null) return null
-  const { taskId } = holds
-  const [result, ...others] = results
-  if (result?.taskId !== taskId || commit.taskId !== taskId || others.length > 0) return null
-  if (result.output.byteLength > NEWEST_BYTES || removedResults.length > 0) return null
-  if (before.entries.length !== 1 || before.entries[0]?.taskId !== taskId) return null
-  if (entries.moved.length > 0 || entries.released.length > 0) return null
-  if (!isOpen(before) || before.head.initialInput !== after.head.initialInput) return null
-  const [next] = after.entries
-  if (next === undefined) {
-    const { status } = after.head.state
-    // What waits for a signal is open, too, without a task.
-    if (status !== 'completed' && !(status === 'in-progress' && isOpen(after))) return null
-  } else if (
-    after.entries.length > 1 ||
-    next.taskId === '' ||
-    !isOpen(after) ||
-    entries.added.length !== 1
-  ) {
-    return null
-  }
-  return write as PlainCommit
+  const [result] = write.results
+  return write.plain === 'commit' &&
+    result !== undefined &&
+    result.output.byteLength <= NEWEST_BYTES
+    ? (write as PlainCommit)
+    : null
 }
 
 /** What is worked out of each commit before any is written. */

@@ -1,4 +1,4 @@
-import { type InstanceWrite, isOpen } from '@sayiir/persistence-core/adapter'
+import type { InstanceWrite } from '@sayiir/persistence-core/adapter'
 import type { ArgumentWriter } from './argument-writer.ts'
 import type { Shard } from './layout.ts'
 import { CLASS_LENGTH, classOf, placeOf } from './places.ts'
@@ -6,20 +6,7 @@ import { ALONE, recordText } from './records.ts'
 
 const NOTHING = new Uint8Array(0)
 
-/**
- * Whether a write starts an instance as most start: with one task and nothing else. Such are written
- * together, with a fixed number of commands for all (`scripts/create.lua`).
- */
-export function isPlainCreation(write: InstanceWrite): boolean {
-  const { before, after, commit, holds, event, takenEvent, results } = write
-  if (before !== null || holds !== null || commit !== null || event !== null) return false
-  if (takenEvent !== null || results.length > 0 || write.claimNext !== null) return false
-  const [entry] = after.entries
-  if (entry === undefined || after.entries.length > 1 || entry.taskId === '') return false
-  return isOpen(after)
-}
-
-/** Arguments of `scripts/create.lua` after the call's number. */
+/** Arguments of `scripts/create.lua` after the call's number: it writes plain starts, with a fixed number of commands for all. */
 export function creationArguments(
   args: ArgumentWriter,
   shard: Shard,
