@@ -125,13 +125,9 @@ export function checkListFilter(filter: ListFilter | undefined): CheckedListFilt
   }
 }
 
-/** Of one that takes every task. */
-const TAKES_ALL: WorkerFilter = Object.freeze({})
-
 /** A worker's filter, copied. */
 export function checkWorkerFilter(from: Readonly<Record<string, unknown>>): WorkerFilter {
   const { tags, definitionHashes } = from
-  if (tags === undefined && definitionHashes === undefined) return TAKES_ALL
   return {
     ...(tags === undefined ? undefined : { tags: checkIds(tags, 'tags') }),
     ...(definitionHashes === undefined
@@ -153,11 +149,7 @@ export function checkFindParams(value: unknown): FindTasksParams {
 /** Parameters of `claimAvailableTasks`, copied. */
 export function checkClaimTasksParams(value: unknown): ClaimTasksParams {
   const from = checkObject(value, 'params')
-  const workerId = checkId(from.workerId, 'workerId')
-  const limit = checkInteger(from.limit, 'limit', 1, MAX_TASK_LIMIT)
-  const filter = checkWorkerFilter(from)
-  const ttlMs = checkTtlOrNull(from.ttlMs, 'ttlMs')
-  return filter === TAKES_ALL ? { workerId, limit, ttlMs } : { workerId, limit, ttlMs, ...filter }
+  return { ...checkFindParams(from), ttlMs: checkTtlOrNull(from.ttlMs, 'ttlMs') }
 }
 
 /** Parameters of `claimTask`, copied. */

@@ -10,10 +10,10 @@ import {
 import type { Row } from './client.ts'
 import { bytes, number, readHead, tagsOf, text, toInstance } from './records.ts'
 
-/** Where a task begins in the reply to a claim of one, after the clock, what is due, and the only class. */
-const TASK_OF_ONE = 3
-/** Where its input is that was looked for when the rest was written. */
-const LATE_INPUT_OF_ONE = TASK_OF_ONE + 23
+/** Where a task begins in the first row of a reply to a claim, after the clock, what is due, and the only class. */
+export const TASK = 3
+/** Where the input of a lone one is that was looked for when the rest was written. */
+const LATE_INPUT = TASK + 23
 const NONE: readonly never[] = []
 
 /** The claimed tasks of a reply, best first. */
@@ -37,67 +37,65 @@ export class TakenRows {
   }
 
   /** The next one, for whoever asked for it so; null: there are no more. */
-  next({ workerId, ttlMs }: Pick<ClaimRequest, 'workerId' | 'ttlMs'>): ClaimedEntry | null {
+  next(request: Pick<ClaimRequest, 'workerId' | 'ttlMs'>): ClaimedEntry | null {
     const row = this.#rows[this.#at]
     if (row === undefined) return null
     this.#at += 1
     const first = this.#first
-    const instanceId = text(row, first + 2)
-    const taskId = text(row, first + 3)
-    const deliveries = number(row, first + 1)
-    const input = bytes(row, first + 5)
-    const claim = claimOf(row, first, this.#now, workerId, ttlMs)
+    const task = taskOf(row, first, this.#now, request)
     // Left out where it is the one before.
-    if (row[first + 6] !== null) {
-      this.#stored =
-        row[first + 4] === null
-          ? instanceOf(row, first, claim)
-          : toInstance(row, instanceId, first + 4, first + 6)
-    }
-    return entryOf({ instanceId, taskId, claim, deliveries }, this.#stored, input)
+    if (row[first + 6] !== null) this.#stored = storedOf(row, first, task)
+    return entryOf(task, this.#stored, bytes(row, first + 5))
   }
 }
 
 /** The reply to a claim of one, and the only class of the queue; null: as it was. */
 export function readOne(
   row: Row,
-  { workerId, ttlMs }: ClaimRequest,
+  request: ClaimRequest,
 ): { readonly found: Dispatched<ClaimedEntry>; readonly only: number | null } {
   const now = row[0] as number
   const due = (row[1] ?? NONE) as readonly string[]
   const only = row[2] as number | null
-  if (row.length <= TASK_OF_ONE) return { found: { now, tasks: NONE, due }, only }
-  const claim = claimOf(row, TASK_OF_ONE, now, workerId, ttlMs)
-  const instanceId = row[TASK_OF_ONE + 2] as string
-  const stored =
-    row[TASK_OF_ONE + 4] === null
-      ? instanceOf(row, TASK_OF_ONE, claim)
-      : toInstance(row, instanceId, TASK_OF_ONE + 4, TASK_OF_ONE + 6)
-  const taskId = row[TASK_OF_ONE + 3] as string
-  const deliveries = row[TASK_OF_ONE + 1] as number
-  const input = bytes(row, row.length > LATE_INPUT_OF_ONE ? LATE_INPUT_OF_ONE : TASK_OF_ONE + 5)
-  const task = entryOf({ instanceId, taskId, claim, deliveries }, stored, input)
-  return { found: { now, tasks: [task], due }, only }
+  if (row.length <= TASK) return { found: { now, tasks: NONE, due }, only }
+  const task = taskOf(row, TASK, now, request)
+  const input = bytes(row, row.length > LATE_INPUT ? LATE_INPUT : TASK + 5)
+  const tasks = [entryOf(task, storedOf(row, TASK, task), input)]
+  return { found: { now, tasks, due }, only }
+}
+
+/** A claimed task without its instance. */
+type Task = Pick<ClaimedEntry, 'instanceId' | 'taskId' | 'claim' | 'deliveries'>
+
+function taskOf(
+  row: Row,
+  first: number,
+  claimedAt: number,
+  { workerId, ttlMs }: Pick<ClaimRequest, 'workerId' | 'ttlMs'>,
+): Task {
+  const expiresAt = ttlMs === null ? null : later(claimedAt, ttlMs)
+  return {
+    instanceId: text(row, first + 2),
+    taskId: text(row, first + 3),
+    claim: { workerId, token: row[first] as number, claimedAt, expiresAt },
+    deliveries: number(row, first + 1),
+  }
+}
+
+/** The instance of a task, in whichever form it came. */
+function storedOf(row: Row, first: number, { instanceId, claim }: Task): StoredInstance {
+  return row[first + 4] === null
+    ? instanceOf(row, first, claim)
+    : toInstance(row, instanceId, first + 4, first + 6)
 }
 
 function entryOf(
-  task: Pick<ClaimedEntry, 'instanceId' | 'taskId' | 'claim' | 'deliveries'>,
+  task: Task,
   stored: StoredInstance | undefined,
   input: Uint8Array | null,
 ): ClaimedEntry {
   if (stored === undefined) return task
   return input === null ? { ...task, stored } : { ...task, stored, input }
-}
-
-function claimOf(
-  row: Row,
-  first: number,
-  claimedAt: number,
-  workerId: string,
-  ttlMs: number | null,
-): HeldClaim {
-  const expiresAt = ttlMs === null ? null : later(claimedAt, ttlMs)
-  return { workerId, token: row[first] as number, claimedAt, expiresAt }
 }
 
 /**

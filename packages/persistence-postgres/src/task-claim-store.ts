@@ -14,7 +14,7 @@ import type { Client, Row } from './client.ts'
 import { filterText } from './filter.ts'
 import { plain, texts } from './literals.ts'
 import { bytes, forkSlot, json, jsonRows, markOf, number, text, toInstance } from './records.ts'
-import { readOne, TakenRows } from './taken-rows.ts'
+import { readOne, TASK, TakenRows } from './taken-rows.ts'
 
 /** A row: an array in JSON, of which the first tells the clock, what is due, and the only class of the queue if that has changed; then comes a task. */
 const CLAIM_AVAILABLE = `SELECT {s}.claim_available($1::text, $2::text::bigint, $3::text::bigint,
@@ -27,8 +27,6 @@ const CLAIM_ONE = `SELECT {s}.claim_one($1::text, $2::text::bigint, $3::text::bi
 /** Several in that case. */
 const CLAIM_SOME = `SELECT {s}.claim_some($1::text, $2::text::bigint, $3::text::bigint, $4::text,
   $5::text::integer)`
-/** Where a task begins in those rows. */
-const TASK = 3
 
 const FIND_AVAILABLE = `SELECT now_ms, array_to_json(due)::text, instance_id, task_id, entries, input, numbers,
   definition_hash, signals, head, initial_input, final_output
