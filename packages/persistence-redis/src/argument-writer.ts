@@ -1,187 +1,113 @@
-/** Bytes of the buffer that a writer begins with. */
-const INITIAL_BYTES: number = 32 * 1024
-/** Bytes of a buffer that is used again at most. */
-const KEPT_BYTES: number = 1024 * 1024
-/** Characters up to which a string is written one by one: a call into native code costs more. */
-const SHORT = 24
-/** Digits of a safe integer. */
-const MAX_DIGITS = 16
-const MILLION = 1_000_000
+/** Characters that a length begins with: see {@link headerOf}. */
+const SHORT = 256
+/** Bytes of 0x80 and above in UTF-8 are two. */
+const ASCII = 0x80
+
+/** What the values up to `SHORT` bytes begin with: type and length. */
+const HEADERS: readonly string[] = Array.from({ length: SHORT }, (_, length) =>
+  bytesOf(0xd9, length),
+)
+/** Small whole numbers. */
+const SMALL: readonly string[] = Array.from({ length: ASCII }, (_, value) => bytesOf(value))
+
+/** What was written: the keys that it refers to, and bytes, each a character. */
+export interface Packed {
+  readonly keys: readonly string[]
+  readonly message: string
+}
+
+/** Writes arguments; `write` gives the keys, and may be called again. */
+export function pack(write: (args: ArgumentWriter) => readonly string[]): Packed {
+  // Most are of ASCII alone. That is found out in one go: to look at each costs as much as to write it.
+  const args = new ArgumentWriter(false)
+  const keys = write(args)
+  const message = args.finish()
+  if (message !== null) return { keys, message }
+  const again = new ArgumentWriter(true)
+  return { keys: write(again), message: again.finish() ?? '' }
+}
 
 /**
- * Many arguments as one, a MessagePack array of strings, which Lua takes apart by one call: as
- * arguments of their own they would cost the driver and the server several times as much each.
+ * Many arguments as one, a MessagePack array, which Lua takes apart by one call: as arguments of
+ * their own they would cost the driver and the server several times as much each. It is put together
+ * as a string, each character a byte: JavaScript is several times faster at that than at bytes.
  */
 export class ArgumentWriter {
-  #buffer = Buffer.allocUnsafe(INITIAL_BYTES)
-  #end = 5
+  readonly #encodes: boolean
+  #bytes = ''
   #count = 0
+  /** Bytes so far that are not of ASCII, if all texts are. */
+  #high = 0
 
-  /** Begins a new array, in place of the one before. */
-  start(): void {
-    this.#end = 5
-    this.#count = 0
-    // One that was very large is not kept for ever.
-    if (this.#buffer.length > KEPT_BYTES) this.#buffer = Buffer.allocUnsafe(INITIAL_BYTES)
+  /** @param encodes Whether texts may have other characters than those of ASCII. */
+  constructor(encodes: boolean) {
+    this.#encodes = encodes
   }
 
   /** Adds texts, numbers as decimal text. */
   push(...values: readonly (string | number)[]): void {
-    for (const value of values) this.text(typeof value === 'string' ? value : String(value))
+    for (const value of values) this.text(typeof value === 'string' ? value : `${value}`)
   }
 
-  /** Adds a whole number, 0 or more, as decimal text. */
-  number(value: number): void {
-    this.#reserve(MAX_DIGITS + 2)
-    const start = this.#end
-    this.#count += 1
-    this.#end = start + 2
-    this.#decimal(value)
-    this.#buffer[start] = 0xd9
-    this.#buffer[start + 1] = this.#end - start - 2
-  }
-
+  /** Adds a text. */
   text(value: string): void {
-    const { length } = value
-    this.#count += 1
-    this.#reserve(length * 3 + 5)
-    const buffer = this.#buffer
-    const start = this.#end
-    if (length < SHORT && this.#ascii(value, start + 2, length)) {
-      buffer[start] = 0xd9
-      buffer[start + 1] = length
-      this.#end = start + 2 + length
-      return
-    }
-    const written = buffer.write(value, start + 5)
-    this.#header(start, written)
-    this.#end = start + 5 + written
-  }
-
-  /** Adds two texts with a zero byte between them, as one. */
-  pair(first: string, second: string): void {
-    const length = first.length + 1 + second.length
-    if (length < SHORT) {
-      this.#reserve(length + 2)
-      const buffer = this.#buffer
-      const from = this.#end + 2
-      const zero = from + first.length
-      if (this.#ascii(first, from, first.length) && this.#ascii(second, zero + 1, second.length)) {
-        buffer[this.#end] = 0xd9
-        buffer[this.#end + 1] = length
-        buffer[zero] = 0
-        this.#count += 1
-        this.#end = from + length
-        return
-      }
-    }
-    this.text(`${first}\0${second}`)
+    this.#string(this.#encodes ? Buffer.from(value).toString('latin1') : value)
   }
 
   /** Adds a whole number from 0 to 65,535, which Lua reads as a number. */
   small(value: number): void {
-    this.#reserve(3)
     this.#count += 1
-    if (value >= 0x80) {
-      this.#buffer[this.#end] = 0xcd
-      this.#buffer[this.#end + 1] = value >>> 8
-      this.#end += 2
-    }
-    this.#buffer[this.#end] = value
-    this.#end += 1
+    if (value < ASCII) this.#bytes += SMALL[value] as string
+    else this.#raw(bytesOf(0xcd, value >>> 8, value & 0xff))
   }
 
   /** Adds a whole number, 0 or more, which Lua reads as a number. */
   whole(value: number): void {
-    this.#reserve(9)
     this.#count += 1
-    this.#buffer[this.#end] = 0xcf
-    this.#buffer.writeUInt32BE(Math.floor(value / 2 ** 32), this.#end + 1)
-    this.#buffer.writeUInt32BE(value >>> 0, this.#end + 5)
-    this.#end += 9
+    this.#raw(`\xcf${fourBytes(Math.floor(value / 2 ** 32))}${fourBytes(value)}`)
   }
 
+  /** Adds bytes. */
   bytes(value: Uint8Array): void {
+    const text = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1')
+    this.#string(text)
+    this.#high += highOf(text)
+  }
+
+  /** What was written; null where a text was of other characters than those of ASCII, which must be encoded. */
+  finish(): string | null {
+    const bytes = this.#bytes
+    if (!this.#encodes && highOf(bytes) !== this.#high) return null
+    return `\xdd${fourBytes(this.#count)}${bytes}`
+  }
+
+  #string(value: string): void {
     const { length } = value
     this.#count += 1
-    this.#reserve(length + 5)
-    this.#header(this.#end, length)
-    this.#end += 5
-    const buffer = this.#buffer
     if (length < SHORT) {
-      for (let index = 0; index < length; index += 1) buffer[this.#end + index] = value[index] ?? 0
-    } else buffer.set(value, this.#end)
-    this.#end += length
-  }
-
-  #decimal(value: number): void {
-    this.#reserve(MAX_DIGITS)
-    if (value >= MILLION) {
-      const high = Math.floor(value / MILLION)
-      this.#decimal(high)
-      this.#digits(value - high * MILLION, 6)
-      return
+      this.#bytes += (HEADERS[length] as string) + value
+      this.#high += length < ASCII ? 1 : 2
+    } else {
+      this.#raw(`\xdb${fourBytes(length)}`)
+      this.#bytes += value
     }
-    let width = 1
-    for (let limit = 10; value >= limit; limit *= 10) width += 1
-    this.#digits(value, width)
   }
 
-  /** A place for a number that is not known yet; see {@link ArgumentWriter.fill}. */
-  hole(): number {
-    this.text('0000')
-    return this.#end - 4
+  #raw(bytes: string): void {
+    this.#bytes += bytes
+    this.#high += highOf(bytes)
   }
+}
 
-  /** Writes a number of at most four digits into a hole. */
-  fill(hole: number, value: number): void {
-    this.#buffer.write(String(value).padStart(4, '0'), hole, 'latin1')
-  }
+/** How many of these bytes are not of ASCII; of other characters a larger number than they are. */
+function highOf(bytes: string): number {
+  return Buffer.byteLength(bytes) - bytes.length
+}
 
-  /** What was written, until the next is begun. */
-  finish(): Buffer {
-    this.#header(0, this.#count)
-    this.#buffer[0] = 0xdd
-    return this.#buffer.subarray(0, this.#end)
-  }
+function fourBytes(value: number): string {
+  return bytesOf((value >>> 24) & 0xff, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff)
+}
 
-  #digits(value: number, width: number): void {
-    const buffer = this.#buffer
-    let rest = value | 0
-    for (let at = this.#end + width - 1; at >= this.#end; at -= 1) {
-      const next = (rest / 10) | 0
-      buffer[at] = 48 + rest - next * 10
-      rest = next
-    }
-    this.#end += width
-  }
-
-  /** Writes characters one by one; whether all of them are of one byte. */
-  #ascii(value: string, from: number, length: number): boolean {
-    const buffer = this.#buffer
-    for (let index = 0; index < length; index += 1) {
-      const code = value.charCodeAt(index)
-      if (code > 0x7f) return false
-      buffer[from + index] = code
-    }
-    return true
-  }
-
-  /** Length and type of a string. */
-  #header(at: number, length: number): void {
-    const buffer = this.#buffer
-    buffer[at] = 0xdb
-    buffer[at + 1] = length >>> 24
-    buffer[at + 2] = length >>> 16
-    buffer[at + 3] = length >>> 8
-    buffer[at + 4] = length
-  }
-
-  #reserve(bytes: number): void {
-    const needed = this.#end + bytes
-    if (needed <= this.#buffer.length) return
-    const larger = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2))
-    this.#buffer.copy(larger, 0, 0, this.#end)
-    this.#buffer = larger
-  }
+function bytesOf(...bytes: readonly number[]): string {
+  return String.fromCharCode(...bytes)
 }

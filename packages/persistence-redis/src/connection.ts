@@ -73,24 +73,25 @@ export class Connection {
   }
 
   /**
-   * Runs a script on a shard that must not be run again: its first two arguments are added. Bytes
-   * that it is given may be written over as soon as this returns.
+   * Runs a script on a shard that must not be run again: its first two arguments are added.
+   *
+   * @param message The last argument: bytes, each a character. Null: there is none.
    */
   runOnce(
     name: ScriptName,
     shard: Shard,
     keys: readonly string[],
     args: readonly Argument[],
+    message: string | null = null,
   ): Promise<unknown> {
     const script = scripts[name]
     const slots = this.#slotsOf(shard)
     const slot = slots.take()
     this.#number += 1
-    const numbered = [slot, this.#number, ...args]
+    const numbered: readonly Argument[] = [slot, this.#number, ...args]
     const direct = this.#direct
     if (direct === null || !this.#told.has(name) || this.#options.waitReplicas !== null) {
-      const own = numbered.map((arg) => (typeof arg === 'object' ? Buffer.from(arg) : arg))
-      return this.#send(script, keys, own, shard).then((reply) => {
+      return this.#send(script, keys, withMessage(numbered, message)).then((reply) => {
         slots.give(slot)
         return reply
       })
@@ -102,10 +103,11 @@ export class Connection {
         slots.give(slot)
         resolve(reply)
       }
-      const command = new ScriptCommand(script, shard, keys, numbered)
+      const command = new ScriptCommand(script, shard, keys, numbered, message)
       const deadline = performance.now() + this.timeoutMs
       const again = (error: unknown): void => {
-        this.#send(script, keys, command.ownArguments(), shard, deadline, error).then(done, reject)
+        const whole = withMessage(numbered, message)
+        this.#send(script, keys, whole, deadline, error).then(done, reject)
       }
       const sent = direct.sendCommand(command) as Promise<unknown>
       this.#deadlines.watch(sent, this.timeoutMs, done, again)
@@ -142,7 +144,6 @@ export class Connection {
     script: Script,
     keys: readonly string[],
     args: readonly Argument[],
-    shard: Shard | null = null,
     deadline: number = performance.now() + this.timeoutMs,
     failure: unknown = null,
   ): Promise<unknown> {
@@ -157,7 +158,7 @@ export class Connection {
       }
       try {
         return await this.#deadlines.within(
-          this.#call(script, keys, args, shard),
+          this.#call(script, keys, args),
           deadline - performance.now(),
         )
       } catch (error) {
@@ -170,7 +171,6 @@ export class Connection {
     script: Script,
     keys: readonly string[],
     args: readonly Argument[],
-    shard: Shard | null,
   ): Promise<unknown> {
     const { waitReplicas } = this.#options
     if (waitReplicas !== null && script.writes) return this.#replicated(script, keys, args)
@@ -181,9 +181,6 @@ export class Connection {
       return runner.evalBuffer(script.source, keys.length, keys, args)
     }
     try {
-      if (shard !== null && this.#direct !== null) {
-        return await this.#direct.sendCommand(new ScriptCommand(script, shard, keys, args))
-      }
       return await runner.evalshaBuffer(script.sha, keys.length, keys, args)
     } catch (error) {
       if (!isUnknownScript(error)) throw error
@@ -223,6 +220,11 @@ export class Connection {
       return send(false)
     }
   }
+}
+
+/** Arguments of which the last are bytes. */
+function withMessage(args: readonly Argument[], message: string | null): readonly Argument[] {
+  return message === null ? args : [...args, Buffer.from(message, 'latin1')]
 }
 
 /** Whether a client neither adds a prefix, nor finds the node, nor gathers commands. */

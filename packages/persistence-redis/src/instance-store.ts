@@ -8,7 +8,6 @@ import type {
   OptimisticStore,
   WriteResult,
 } from '@sayiir/persistence-core/adapter'
-import { ArgumentWriter } from './argument-writer.ts'
 import { decodeClaim } from './claims.ts'
 import type { StoreContext } from './context.ts'
 import type { DispatchStore } from './dispatch-store.ts'
@@ -35,7 +34,6 @@ export class InstanceStore {
   readonly #writes: ShardQueue<InstanceWrite, WriteResult>
   readonly #commits: ShardQueue<PlainCommit, WriteResult>
   readonly #creations: ShardQueue<InstanceWrite, WriteResult>
-  readonly #args = new ArgumentWriter()
   #stays = 0
 
   constructor(context: StoreContext, dispatch: DispatchStore) {
@@ -234,21 +232,20 @@ export class InstanceStore {
   #send(shard: Shard, writes: readonly InstanceWrite[]): Promise<readonly WriteResult[]> {
     const { connection, options, layout } = this.#context
     const { keys, message } = writeArguments(
-      this.#args,
       shard,
       options.agingIntervalMs,
       layout.shards.length > 1,
       writes,
     )
     return connection
-      .runOnce('write', shard, keys, [message])
+      .runOnce('write', shard, keys, [], message)
       .then((reply) => this.#read(reply, writes).results)
   }
 
   #create(shard: Shard, writes: readonly InstanceWrite[]): Promise<readonly WriteResult[]> {
-    const { keys, message } = creationArguments(this.#args, shard, writes)
+    const { keys, message } = creationArguments(shard, writes)
     return this.#context.connection
-      .runOnce('create', shard, keys, [message])
+      .runOnce('create', shard, keys, [], message)
       .then((reply) => this.#read(reply, writes).results)
   }
 
@@ -258,13 +255,12 @@ export class InstanceStore {
   ): Promise<readonly (WriteResult | Promise<WriteResult>)[]> {
     const { connection, options, layout } = this.#context
     const { keys, message } = commitArguments(
-      this.#args,
       shard,
       options.agingIntervalMs,
       layout.shards.length > 1,
       commits,
     )
-    return connection.runOnce('commit', shard, keys, [message]).then((reply) => {
+    return connection.runOnce('commit', shard, keys, [], message).then((reply) => {
       const { states, results } = this.#read(reply, commits)
       if (/^[123]+$/.test(states)) return results
       // Nothing was written: some were refused, and the others are to be written another way.

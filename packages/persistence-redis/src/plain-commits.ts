@@ -1,5 +1,5 @@
 import type { DispatchEntry, InstanceWrite, StoredInstance } from '@sayiir/persistence-core/adapter'
-import type { ArgumentWriter } from './argument-writer.ts'
+import { type ArgumentWriter, type Packed, pack } from './argument-writer.ts'
 import type { Shard } from './layout.ts'
 import { CLASS_LENGTH, classOf, placeOf } from './places.ts'
 import { ALONE, MAYBE_MORE, recordText } from './records.ts'
@@ -46,12 +46,22 @@ interface Plan {
 
 /** Arguments of `scripts/commit.lua` after the call's number. */
 export function commitArguments(
+  shard: Shard,
+  agingIntervalMs: number,
+  skipsOwnFailures: boolean,
+  commits: readonly PlainCommit[],
+): Packed {
+  return pack((args) => pushCommits(args, shard, agingIntervalMs, skipsOwnFailures, commits))
+}
+
+/** Writes them; the keys. */
+function pushCommits(
   args: ArgumentWriter,
   shard: Shard,
   agingIntervalMs: number,
   skipsOwnFailures: boolean,
   commits: readonly PlainCommit[],
-): { readonly keys: readonly string[]; readonly message: Buffer } {
+): readonly string[] {
   const keys = shard.keys.slice()
   const requests = new Requests()
   const classes: string[] = []
@@ -79,7 +89,6 @@ export function commitArguments(
     const request = claimNext === null ? 0 : requests.numberOf(claimNext.request)
     plans.push({ commit, request, next, place, takesOwn })
   }
-  args.start()
   args.small(commits.length)
   args.small(ended)
   args.small(queued)
@@ -93,19 +102,19 @@ export function commitArguments(
   for (const plan of plans) pushPlan(args, keys, shard, plan)
   for (const { commit, next, place, takesOwn } of plans) {
     if (!takesOwn || next === undefined) continue
-    args.pair(commit.instanceId, next.taskId)
+    args.text(`${commit.instanceId}\0${next.taskId}`)
     args.text(place)
     args.text(next.taskId)
   }
   requests.write(args, skipsOwnFailures)
   for (const text of classes) args.text(text)
-  return { keys, message: args.finish() }
+  return keys
 }
 
 /** What must be there. */
 function pushChecks(args: ArgumentWriter, commits: readonly PlainCommit[]): void {
   for (const { instanceId } of commits) args.text(instanceId)
-  for (const { instanceId, holds } of commits) args.pair(instanceId, holds.taskId)
+  for (const { instanceId, holds } of commits) args.text(`${instanceId}\0${holds.taskId}`)
   for (const { before } of commits) args.text(expectedOf(before))
   // What the value of the claim has after its times and its place.
   for (const { holds } of commits) args.text(`${holds.token}\0${holds.workerId}\0`)
@@ -120,19 +129,19 @@ function pushChanges(args: ArgumentWriter, plans: readonly Plan[]): void {
   for (const { commit } of plans) {
     const { head } = commit.after
     if (head.state.status !== 'completed') continue
-    args.number(endedScore(head))
+    args.push(endedScore(head))
     args.text(commit.instanceId)
   }
   for (const { commit } of plans) {
     const { state } = commit.after.head
     if (state.status !== 'completed') continue
-    args.pair(commit.instanceId, 'f')
+    args.text(`${commit.instanceId}\0f`)
     args.bytes(state.finalOutput)
   }
   for (const { commit, next, place, takesOwn } of plans) {
     if (takesOwn || next === undefined) continue
     args.text('0')
-    args.pair(place + commit.instanceId, next.taskId)
+    args.text(`${place}${commit.instanceId}\0${next.taskId}`)
   }
 }
 
@@ -157,8 +166,8 @@ function pushPlan(
     args.text(holds.taskId)
     args.text(value)
   } else {
-    args.pair(instanceId, 'l')
-    args.pair(holds.taskId, value)
+    args.text(`${instanceId}\0l`)
+    args.text(`${holds.taskId}\0${value}`)
   }
   args.bytes(results[0]?.output ?? NOTHING)
 }

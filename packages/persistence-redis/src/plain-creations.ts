@@ -1,5 +1,5 @@
 import type { InstanceWrite } from '@sayiir/persistence-core/adapter'
-import type { ArgumentWriter } from './argument-writer.ts'
+import { type ArgumentWriter, type Packed, pack } from './argument-writer.ts'
 import type { Shard } from './layout.ts'
 import { CLASS_LENGTH, classOf, placeOf } from './places.ts'
 import { ALONE, recordText } from './records.ts'
@@ -7,13 +7,15 @@ import { ALONE, recordText } from './records.ts'
 const NOTHING = new Uint8Array(0)
 
 /** Arguments of `scripts/create.lua` after the call's number: it writes plain starts, with a fixed number of commands for all. */
-export function creationArguments(
-  args: ArgumentWriter,
-  shard: Shard,
-  writes: readonly InstanceWrite[],
-): { readonly keys: readonly string[]; readonly message: Buffer } {
+export function creationArguments(shard: Shard, writes: readonly InstanceWrite[]): Packed {
+  return pack((args) => {
+    pushCreations(args, writes)
+    return shard.keys
+  })
+}
+
+function pushCreations(args: ArgumentWriter, writes: readonly InstanceWrite[]): void {
   const classes: string[] = []
-  args.start()
   args.small(writes.length)
   for (const { instanceId, after, at, toleranceMs } of writes) {
     const { definitionHash, initialInput } = after.head
@@ -29,9 +31,7 @@ export function creationArguments(
     args.text(place)
     args.bytes(initialInput ?? NOTHING)
     args.small(initialInput === null ? 0 : 1)
-    args.number(Math.max(at - toleranceMs, 0))
-    args.number(at + toleranceMs)
+    args.push(Math.max(at - toleranceMs, 0), at + toleranceMs)
   }
   for (const text of classes) args.text(text)
-  return { keys: shard.keys, message: args.finish() }
 }

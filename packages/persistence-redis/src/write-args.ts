@@ -7,7 +7,7 @@ import {
   isOpen,
   type StoredInstance,
 } from '@sayiir/persistence-core/adapter'
-import type { ArgumentWriter } from './argument-writer.ts'
+import { type ArgumentWriter, type Packed, pack } from './argument-writer.ts'
 import type { Shard } from './layout.ts'
 import { classOf, placeOf } from './places.ts'
 import { expectedText, MAYBE_MORE, recordText } from './records.ts'
@@ -83,14 +83,23 @@ function isSameList(a: readonly string[] | undefined, b: readonly string[] | und
 
 /** Arguments of `scripts/write.lua` after the call's number. */
 export function writeArguments(
+  shard: Shard,
+  agingIntervalMs: number,
+  skipsOwnFailures: boolean,
+  writes: readonly InstanceWrite[],
+): Packed {
+  return pack((args) => pushWrites(args, shard, agingIntervalMs, skipsOwnFailures, writes))
+}
+
+/** Writes them; the keys. */
+function pushWrites(
   args: ArgumentWriter,
   shard: Shard,
   agingIntervalMs: number,
   skipsOwnFailures: boolean,
   writes: readonly InstanceWrite[],
-): { readonly keys: readonly string[]; readonly message: Buffer } {
+): readonly string[] {
   const keys = [...shard.keys]
-  args.start()
   args.push(agingIntervalMs)
   const requests = new Requests()
   for (const { claimNext } of writes) if (claimNext !== null) requests.numberOf(claimNext.request)
@@ -107,7 +116,7 @@ export function writeArguments(
       claimNext === null ? 0 : requests.numberOf(claimNext.request),
     )
   }
-  return { keys, message: args.finish() }
+  return keys
 }
 
 function pushWrite(
@@ -153,11 +162,9 @@ export function expectedOf(before: StoredInstance | null): string {
 
 /** Of each entry that changes its place in the queue, or may be put there or taken away. */
 function pushEntryChanges(args: ArgumentWriter, { before, after, entries }: InstanceWrite): void {
-  const count = args.hole()
-  let changes = 0
+  const changes: (readonly string[])[] = []
   const push = (...change: readonly string[]): void => {
-    args.push(...change)
-    changes += 1
+    changes.push(change)
   }
   const place = (entry: DispatchEntry, of: StoredInstance): string =>
     placeOf(entry, of.head.definitionHash)
@@ -188,7 +195,8 @@ function pushEntryChanges(args: ArgumentWriter, { before, after, entries }: Inst
       } else if (!stays) push(opens ? 'o' : 'c', taskId, from)
     }
   }
-  args.fill(count, changes)
+  args.push(changes.length)
+  for (const change of changes) args.push(...change)
 }
 
 function pausedChange(before: StoredInstance | null, after: StoredInstance): string {
