@@ -202,7 +202,7 @@ export class MapStore implements OptimisticStore {
     { timeoutMs, ...filter }: Parameters<OptimisticStore['waitForWakeup']>[0],
     signal: AbortSignal | undefined,
     closing: AbortSignal,
-    takeCare: (due: readonly string[]) => Promise<void>,
+    takeCare: (due: readonly string[]) => Promise<boolean>,
   ): ReturnType<OptimisticStore['waitForWakeup']> {
     const end = performance.now() + timeoutMs
     for (;;) {

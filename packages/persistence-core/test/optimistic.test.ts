@@ -68,6 +68,8 @@ const worker = { workerId: 'w', ttlMs: 60_000 }
 const at = (taskId: string): Position => ({ kind: 'at-task', taskId })
 const started = (instanceId: string, position: Position = at('a')) =>
   createSnapshot({ instanceId, definitionHash: 'd', position, initialInput: bytes('in') })
+const atDelay = { kind: 'at-delay', delayId: 'd', nextTaskId: 'after' } as const
+const atSignal = { kind: 'at-signal', signalId: 's', signalName: 'n', nextTaskId: 'after' } as const
 const to = (taskId: string): TaskOutcome => ({
   kind: 'completed',
   output: bytes(`before ${taskId}`),
@@ -231,4 +233,67 @@ test('C2 a store whose clock is set back goes on', async () => {
   expect(await backend.commitTask({ claim, outcome: end })).toMatchObject({ status: 'completed' })
   const again = await backend.loadSnapshot('i')
   expect((await backend.saveSnapshot(again)).updatedAt).toBeLessThan(before - 3_500_000)
+})
+
+test.each([
+  ['a delay', (wakeAt: number): Position => ({ ...atDelay, enteredAt: 0, wakeAt })],
+  ['a signal', (wakeAt: number): Position => ({ ...atSignal, wakeAt })],
+] as const)(
+  'G4 a claim behind %s that is paused before it is handed out is given up',
+  async (_, position) => {
+    const watched = new Watched()
+    const backend = open(watched.store)
+    const other = open(watched.store)
+    await backend.saveSnapshot(started('i', position(watched.now)))
+    watched.elapse(1)
+    const claimAvailable = watched.map.claimAvailable.bind(watched.map)
+    watched.map.claimAvailable = async (request) => {
+      const found = await claimAvailable(request)
+      await other.storeSignal('i', 'pause')
+      return found
+    }
+    // For ever: nobody would know of the claim, and none would ever come to an end.
+    const wanted = { workerId: 'w', ttlMs: null, limit: 1 }
+    expect(await backend.claimAvailableTasks(wanted)).toEqual([])
+    watched.map.claimAvailable = claimAvailable
+    expect(await backend.claimAvailableTasks(wanted)).toEqual([])
+    expect((await backend.loadSnapshot('i')).state.status).toBe('paused')
+    await backend.unpause('i')
+    const [claimed] = await backend.claimAvailableTasks(wanted)
+    expect(claimed).toMatchObject({ task: { taskId: 'after' }, claim: { expiresAt: null } })
+  },
+)
+
+test('G4 an instance that can not be read holds up nobody else', async () => {
+  const watched = new Watched()
+  const backend = open(watched.store)
+  await backend.saveSnapshot(started('bad'))
+  await backend.storeSignal('bad', 'cancel')
+  for (const id of ['i', 'j', 'k']) await backend.saveSnapshot(started(id))
+  const read = watched.map.read.bind(watched.map)
+  watched.map.read = async (instanceId, event) => {
+    if (instanceId === 'bad') throw new BackendError('SERIALIZATION', 'not to be read')
+    return read(instanceId, event)
+  }
+  const [first] = await backend.findAvailableTasks({ workerId: 'w', limit: 1 })
+  expect(first?.instanceId).toBe('i')
+  const woken = await backend.waitForWakeup({ timeoutMs: 1000 })
+  expect(woken?.instanceId).toBe('i')
+  const [claimed] = await backend.claimAvailableTasks({ ...worker, limit: 1 })
+  const claim = claimed?.claim ?? expect.fail()
+  const { next } = await backend.commitTask({ claim, outcome: end, claimNext: { ttlMs: 1000 } })
+  expect(next?.task.instanceId).toBe('j')
+  await expect(backend.checkAndCancel('bad')).rejects.toMatchObject({ code: 'SERIALIZATION' })
+})
+
+test('E1 to claim what a timer stands before tells why it can not be read', async () => {
+  const watched = new Watched()
+  const backend = open(watched.store)
+  await backend.saveSnapshot(started('i', { ...atDelay, enteredAt: 0, wakeAt: watched.now }))
+  watched.elapse(1)
+  watched.map.read = async () => {
+    throw new BackendError('SERIALIZATION', 'not to be read')
+  }
+  const claiming = backend.claimTask({ ...worker, instanceId: 'i', taskId: 'after' })
+  await expect(claiming).rejects.toMatchObject({ code: 'SERIALIZATION' })
 })

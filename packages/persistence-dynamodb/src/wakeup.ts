@@ -34,7 +34,7 @@ export class Wakeup {
     { timeoutMs, ...filter }: WaitForWakeupParams,
     signal: AbortSignal | undefined,
     closing: AbortSignal,
-    takeCare: (due: readonly string[]) => Promise<void>,
+    takeCare: (due: readonly string[]) => Promise<boolean>,
   ): Promise<TaskWakeup | null> {
     const { pollIntervalMs, maxPollIntervalMs } = this.#intervals
     const deadline = performance.now() + timeoutMs
@@ -46,7 +46,7 @@ export class Wakeup {
         { filter, workerId: '' },
         { need: 1, ahead: 1 },
       )
-      await takeCare(due)
+      const isWorthIt = await takeCare(due)
       signal?.throwIfAborted()
       const [best] = candidates
       if (best !== undefined) {
@@ -57,7 +57,7 @@ export class Wakeup {
       if (left <= 0 || closing.aborted) return null
       const dueInMs = nextDueAt === null ? Infinity : Math.max(nextDueAt - this.#instances.now, 1)
       // What was taken care of may have made work available.
-      const wanted = due.length > 0 ? 0 : Math.min(interval, dueInMs)
+      const wanted = isWorthIt ? 0 : Math.min(interval, dueInMs)
       await pause(Math.min(left, wanted), signal, closing, nudge)
       signal?.throwIfAborted()
       if (closing.aborted) return null

@@ -40,12 +40,12 @@ export class Wakeups {
       const isTold = this.#changes.listens()
       const nudged = this.#nudge.signal
       const { found, due, dueInMs } = await this.#dispatch.peek(filter, isTold)
-      await takeCare(due)
+      const isWorthIt = await takeCare(due)
       signal?.throwIfAborted()
       if (found !== null) return found
       const left = end - performance.now()
       if (left <= 0) return null
-      if (due.length > 0) continue
+      if (isWorthIt) continue
       const interval = isTold ? BACKSTOP_MS : this.#pollIntervalMs
       await pause(Math.min(left, interval, dueInMs), signal, closing, nudged)
     }

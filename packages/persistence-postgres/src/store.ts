@@ -132,7 +132,7 @@ export class PostgresStore implements OptimisticStore {
     params: WaitForWakeupParams,
     signal: AbortSignal | undefined,
     closing: AbortSignal,
-    takeCare: (due: readonly string[]) => Promise<void>,
+    takeCare: (due: readonly string[]) => Promise<boolean>,
   ): Promise<TaskWakeup | null> {
     return this.#wakeups.wait(params, signal, closing, takeCare)
   }

@@ -149,13 +149,13 @@ export class Wakeups {
       // It is armed until it is told, or for a while.
       const isArmed = !isFirstLook && performance.now() < this.#armedUntil
       const look = await this.#looks.call({ filter: wanted, arms: isTold && !isArmed })
-      await takeCare(look.due)
+      const isWorthIt = await takeCare(look.due)
       signal?.throwIfAborted()
       if (look.wakeup !== null) return look.wakeup
       const left = end - performance.now()
       if (left <= 0 || closing.aborted) return null
       const unheard = isTold ? BACKSTOP_MS : this.#options.pollIntervalMs
-      const interval = look.due.length > 0 ? 1 : isFirstLook ? SECOND_LOOK_MS : unheard
+      const interval = isWorthIt ? 1 : isFirstLook ? SECOND_LOOK_MS : unheard
       await news.wait(Math.min(left, interval, look.dueInMs), signal)
       // What it is notified of is for it: then it need not look, and can go and take it.
       if (news.wakeup !== null && this.#armedFor === wanted && !closing.aborted) return news.wakeup

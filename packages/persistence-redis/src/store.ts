@@ -112,7 +112,7 @@ export class RedisStore implements OptimisticStore {
     params: WaitForWakeupParams,
     signal: AbortSignal | undefined,
     closing: AbortSignal,
-    takeCare: (due: readonly string[]) => Promise<void>,
+    takeCare: (due: readonly string[]) => Promise<boolean>,
   ): Promise<TaskWakeup | null> {
     return this.#wakeups.wait(params, signal, closing, takeCare)
   }

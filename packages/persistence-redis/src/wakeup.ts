@@ -18,7 +18,7 @@ const SPREAD_MS = 5
 /** Milliseconds until the first of them: by then those who went have claimed. */
 const HOLD_BACK_MS = 5
 
-type TakeCare = (due: readonly string[]) => Promise<void>
+type TakeCare = (due: readonly string[]) => Promise<boolean>
 
 /**
  * Waits for work: looks once, then listens. A task that is told of sends one who waits here, in few
@@ -32,7 +32,7 @@ export class Wakeups {
   /** Looks that are not sent yet. */
   readonly #looks = new Map<Crowd, Promise<TaskWakeup | null>>()
   #closing: AbortSignal | null = null
-  #takeCare: TakeCare = async () => undefined
+  #takeCare: TakeCare = async () => false
 
   constructor(context: StoreContext) {
     this.#context = context
@@ -138,8 +138,9 @@ export class Wakeups {
     crowd.put(shards, this.#context.options.pollIntervalMs)
     const first = await this.#lookOnce(crowd, shards)
     if (first.due.length === 0) return first.task
-    await this.#takeCare(first.due)
-    return first.task ?? (await this.#lookOnce(crowd, shards)).task
+    const isWorthIt = await this.#takeCare(first.due)
+    if (first.task !== null || !isWorthIt) return first.task
+    return (await this.#lookOnce(crowd, shards)).task
   }
 
   async #lookOnce(

@@ -93,7 +93,13 @@ async function goneOn(
     { guess: stored },
   )
   const now = advanced?.entries.find((one) => one.taskId === taskId)
-  return advanced === null || now === undefined ? null : { stored: advanced, entry: now }
+  if (advanced !== null && now !== undefined) return { stored: advanced, entry: now }
+  // Paused meanwhile, say. Nobody will ever know of the claim, which may be for ever.
+  if (holds !== null) {
+    await session.store.changeClaim(holds, { kind: 'release' })
+    session.cache.delete(instanceId)
+  }
+  return null
 }
 
 /** The task, where all that it needs came along: no output is stored elsewhere, and no timer stands before it. */

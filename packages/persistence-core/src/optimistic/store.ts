@@ -243,13 +243,14 @@ export interface OptimisticStore {
   ): Promise<HeldClaim | null>
   /**
    * Resolves as `waitForWakeup` does, and with null when `closing` aborts; rejects when `signal`
-   * aborts. Each look finds what is due as well, and hands it to `takeCare`.
+   * aborts. Each look finds what is due as well, and hands it to `takeCare`, which tells whether that
+   * may have brought work: then the next look is worth it at once.
    */
   waitForWakeup(
     params: WaitForWakeupParams,
     signal: AbortSignal | undefined,
     closing: AbortSignal,
-    takeCare: (due: readonly string[]) => Promise<void>,
+    takeCare: (due: readonly string[]) => Promise<boolean>,
   ): Promise<TaskWakeup | null>
 
   /** A page of a listing: at most `limit` summaries, ascending by the UTF-8 bytes of the ids; fewer only at the end. */

@@ -19,7 +19,7 @@ import { toClaimedTask, toFoundTask } from './claimed-task.ts'
 import { decideCommit } from './commit.ts'
 import { withClaim } from './instance-edit.ts'
 import type { Session } from './session.ts'
-import { settle } from './settle.ts'
+import { settle, settleOne } from './settle.ts'
 
 /** A claim that changes hands this often between two round trips is not to be expected. */
 const MAX_TRIES = 100
@@ -45,7 +45,7 @@ export class OptimisticTaskClaimStore implements TaskClaimCalls {
       }
       if (result.outcome === 'missing') throw notFound(instanceId)
       if (result.outcome === 'unavailable') return null
-      await settle(this.#session, [instanceId])
+      await settleOne(this.#session, instanceId)
     }
     throw tooBusy(params)
   }

@@ -50,8 +50,8 @@ BEGIN
     WHERE i.id = p.instance_id AND i.slot = 0 LIMIT 1) AS i;
   IF instance_id IS NULL THEN
     SELECT least(c.next_at,
-      (SELECT min(t.queue_at) FROM {s}.work t WHERE t.queue_class = 0),
-      (SELECT min(t.queue_at) FROM {s}.work t WHERE t.queue_class = 1))
+      (SELECT min(t.queue_at) FROM {s}.work t WHERE t.queue_class = 0 AND t.queue_at > now_ms),
+      (SELECT min(t.queue_at) FROM {s}.work t WHERE t.queue_class = 1 AND t.queue_at > now_ms))
     INTO next_at FROM {s}.due_classes(0, p_filter, now_ms) AS c;
   END IF;
   RETURN NEXT;
