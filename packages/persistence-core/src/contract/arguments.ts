@@ -47,6 +47,17 @@ async function refusesEach(backend: PersistentBackend, options?: Abortable): Pro
   }
 }
 
+/** Whether a promise settles before anything can come from outside of the process. */
+async function isOverSoon(promise: Promise<unknown>): Promise<boolean> {
+  let isOver = false
+  const over = (): void => {
+    isOver = true
+  }
+  promise.then(over, over)
+  for (let turns = 0; turns < 100 && !isOver; turns += 1) await null
+  return isOver
+}
+
 /** What arguments are refused, and in which order a call is checked: section 1 of the contract. */
 export const argumentTests: readonly ContractTest[] = [
   ...methods.map((method) =>
@@ -274,4 +285,31 @@ export const argumentTests: readonly ContractTest[] = [
       expect((await backend.loadSnapshot('after')).revision).toBe(1)
     },
   ),
+
+  rule('A3', 'a call that the store takes its time for is given up at once', async (t) => {
+    const backend = await t.open()
+    const snapshot = atTask(INSTANCE)
+    await backend.saveSnapshot(snapshot)
+    const calls: readonly ((options: Abortable) => Promise<unknown>)[] = [
+      (options) => backend.loadSnapshot(INSTANCE, options),
+      (options) => backend.saveSnapshot(snapshot, options),
+      (options) => backend.findAvailableTasks({ workerId: 'w', limit: 1 }, options),
+    ]
+    for (const call of calls) {
+      const answered = call({})
+      // One that is in the process's own memory may have answered by then.
+      const isSlow = !(await isOverSoon(answered))
+      await answered
+      const controller = new AbortController()
+      const reason = new Error('given up')
+      const outcome = call({ signal: controller.signal }).then(
+        () => null,
+        (error: unknown) => error,
+      )
+      controller.abort(reason)
+      if (!isSlow) continue
+      expect(await isOverSoon(outcome), 'it is waited for').toBe(true)
+      expect(await outcome).toBe(reason)
+    }
+  }),
 ]

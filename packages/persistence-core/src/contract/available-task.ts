@@ -6,37 +6,46 @@ import { commit, run, storeTime, tasksOf } from './steps.ts'
 
 /** Since when a task waits, and what else it carries. */
 export const availableTaskTests: readonly ContractTest[] = [
-  rule('D2', 'a task keeps its place through claims, expiries, releases and saves', async (t) => {
-    const backend = await t.open()
-    const before = await storeTime(backend)
-    const traceParent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
-    const task = { priority: 2, tags: ['x', 'y'], definitionHash: 'd', traceParent }
-    const saved = await backend.saveSnapshot(atTask('i', 'a', task))
-    const [first] = await backend.findAvailableTasks({ workerId: WORKER, limit: 1 })
-    expect(first).toEqual({
-      ...task,
-      instanceId: 'i',
-      taskId: 'a',
-      input: bytes('in'),
-      branches: new Map(),
-      attempt: 1,
-      deliveries: 0,
-      availableSince: saved.updatedAt,
-    })
-    expect(saved.updatedAt).toBeGreaterThanOrEqual(before)
-    await t.elapse(5)
-    await backend.releaseTaskClaim(await claim(backend, 'i'))
-    await claim(backend, 'i', 'a', { workerId: 'w2', ttlMs: SHORT_MS })
-    await t.elapse(SHORT_MS)
-    await backend.saveSnapshot(completeTask(saved, 'other', bytes('from another')))
-    await backend.saveTaskResult({ instanceId: 'i', taskId: 'third', output: bytes('from third') })
-    expect((await tasksOf(backend, 'i')).get('a')).toEqual({ ...first, deliveries: 2 })
-    const claimed = await claimOne(backend)
-    expect(claimed.task).toEqual({ ...first, deliveries: 3 })
-    await backend.saveSnapshot(await backend.loadSnapshot('i'), { claim: claimed.claim })
-    await backend.releaseTaskClaim(claimed.claim)
-    expect((await tasksOf(backend, 'i')).get('a')).toEqual({ ...first, deliveries: 3 })
-  }),
+  rule(
+    'D2',
+    'a task keeps its place through claims, renewals, expiries, releases and saves',
+    async (t) => {
+      const backend = await t.open()
+      const before = await storeTime(backend)
+      const traceParent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+      const task = { priority: 2, tags: ['x', 'y'], definitionHash: 'd', traceParent }
+      const saved = await backend.saveSnapshot(atTask('i', 'a', task))
+      const [first] = await backend.findAvailableTasks({ workerId: WORKER, limit: 1 })
+      expect(first).toEqual({
+        ...task,
+        instanceId: 'i',
+        taskId: 'a',
+        input: bytes('in'),
+        branches: new Map(),
+        attempt: 1,
+        deliveries: 0,
+        availableSince: saved.updatedAt,
+      })
+      expect(saved.updatedAt).toBeGreaterThanOrEqual(before)
+      await t.elapse(5)
+      const prolonged = await backend.renewTaskClaim(await claim(backend, 'i'), SHORT_MS)
+      await backend.releaseTaskClaim(await backend.extendTaskClaim(prolonged, 1))
+      await claim(backend, 'i', 'a', { workerId: 'w2', ttlMs: SHORT_MS })
+      await t.elapse(SHORT_MS)
+      await backend.saveSnapshot(completeTask(saved, 'other', bytes('from another')))
+      await backend.saveTaskResult({
+        instanceId: 'i',
+        taskId: 'third',
+        output: bytes('from third'),
+      })
+      expect((await tasksOf(backend, 'i')).get('a')).toEqual({ ...first, deliveries: 2 })
+      const claimed = await claimOne(backend)
+      expect(claimed.task).toEqual({ ...first, deliveries: 3 })
+      await backend.saveSnapshot(await backend.loadSnapshot('i'), { claim: claimed.claim })
+      await backend.releaseTaskClaim(claimed.claim)
+      expect((await tasksOf(backend, 'i')).get('a')).toEqual({ ...first, deliveries: 3 })
+    },
+  ),
 
   rule('D2', 'a task that becomes runnable anew starts anew', async (t) => {
     const backend = await t.open()

@@ -20,6 +20,7 @@ import { eventTests } from './event.ts'
 import { fencedSaveTests } from './fenced-save.ts'
 import { forkTests } from './fork.ts'
 import { forkBranchTests } from './fork-branch.ts'
+import { handedOutTests } from './handed-out.ts'
 import type { ContractHarness } from './harness.ts'
 import { historyTests } from './history.ts'
 import { lifecycleTests } from './lifecycle.ts'
@@ -54,7 +55,7 @@ export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = 
   ],
   'task result store': taskResultStoreTests,
   'task claim store': [...taskClaimStoreTests, ...claimTests, ...lostClaimTests],
-  dispatch: [...dispatchTests, ...dispatchOrderTests, ...availableTaskTests],
+  dispatch: [...dispatchTests, ...dispatchOrderTests, ...availableTaskTests, ...handedOutTests],
   commit: [...commitTests, ...claimNextTests, ...repeatedCommitTests, ...retryTests],
   wakeup: wakeupTests,
   concurrency: concurrencyTests,

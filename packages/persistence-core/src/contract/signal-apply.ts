@@ -120,13 +120,14 @@ const unpausing: readonly ContractTest[] = [
     const backend = await t.open()
     const wakeAt = (await storeTime(backend)) + LONG_MS
     await backend.saveSnapshot(atFork('i', ['x', 'y', { taskId: 'z', availableAt: wakeAt }]))
+    await backend.releaseTaskClaim(await claim(backend, 'i', 'x'))
     await pause(backend, 'i')
     await t.elapse(5)
-    const { updatedAt } = await backend.unpause('i')
+    const { updatedAt: availableSince } = await backend.unpause('i')
     const tasks = await tasksOf(backend, 'i')
-    expect([...tasks.values()].map(({ availableSince }) => availableSince)).toEqual([
-      updatedAt,
-      updatedAt,
+    expect([...tasks.values()]).toMatchObject([
+      { taskId: 'x', availableSince, deliveries: 1 },
+      { taskId: 'y', availableSince, deliveries: 0 },
     ])
     expect(await positionIn(backend, 'i')).toMatchObject({
       pendingTasks: [{ taskId: 'x' }, { taskId: 'y' }, { taskId: 'z', availableAt: wakeAt }],

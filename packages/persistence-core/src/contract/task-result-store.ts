@@ -154,7 +154,10 @@ export const taskResultStoreTests: readonly ContractTest[] = [
     await unchanged(backend, before)
     await store(unnumbered)
     // A claim lets its holder store results of other tasks of the instance too.
-    await backend.saveTaskResult({ instanceId: 'i', taskId: 'side', output, claim: held })
+    const side = bytes('from the side')
+    await backend.saveTaskResult({ instanceId: 'i', taskId: 'side', output: side, claim: held })
+    expect(text(await backend.loadTaskResult('i', 'side'))).toBe('from the side')
+    expect(text(await backend.loadTaskResult('i', 'a'))).toBe('x')
     await t.elapse(SHORT_MS)
     await store(held)
     const taken = await claim(backend, 'i', 'a', { workerId: 'worker-2' })

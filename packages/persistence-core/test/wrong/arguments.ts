@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { claimLost } from '../../src/adapter.ts'
 import { BackendError, type TaskClaimRef } from '../../src/index.ts'
 import { type WrongBackend, wrong } from './flawed.ts'
@@ -79,6 +80,20 @@ export const wrongArguments: readonly WrongBackend[] = [
           const { instanceId, taskId } = params.claim
           throw BackendError.is(error, 'TERMINAL') ? claimLost(instanceId, taskId) : error
         }),
+    }),
+  }),
+  wrong('A3', 'a signal that aborts while a call runs is ignored', {
+    store: (right) => ({
+      readInstance: async (instanceId) => {
+        await setImmediate()
+        return right.readInstance(instanceId)
+      },
+    }),
+    methods: (right) => ({
+      loadSnapshot: async (instanceId, options) => {
+        options?.signal?.throwIfAborted()
+        return right.loadSnapshot(instanceId)
+      },
     }),
   }),
 ]

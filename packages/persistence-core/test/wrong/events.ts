@@ -18,16 +18,21 @@ function wokeUp(after: InstanceRecord, before: InstanceRecord | null): boolean {
 
 /** Rule E1. */
 export const wrongDelays: readonly WrongBackend[] = [
-  wrong('E1', 'a delay is over a little early', {
-    scanned: (record, at) =>
-      withEntries(record, (entry) => ({
-        ...entry,
-        availableSince:
-          entry.timer && entry.availableSince < at + 60
-            ? Math.min(entry.availableSince, at)
-            : entry.availableSince,
-      })),
-  }),
+  wrong(
+    'E1',
+    'a delay is over a little early',
+    {
+      scanned: (record, at) =>
+        withEntries(record, (entry) => ({
+          ...entry,
+          availableSince:
+            entry.timer && entry.availableSince < at + 60
+              ? Math.min(entry.availableSince, at)
+              : entry.availableSince,
+        })),
+    },
+    { stopped: true },
+  ),
   wrong('E1', 'a delay is over only when the instance is loaded', {
     scanned: (record) => (timerOf(record.snapshot) === null ? record : { ...record, entries: [] }),
     methods: (right) => ({

@@ -1,4 +1,4 @@
-import { isEnded } from '../../src/adapter.ts'
+import { type InstanceRecord, isEnded } from '../../src/adapter.ts'
 import { BackendError, type SignalKind } from '../../src/index.ts'
 import { replace, type WrongBackend, withEntries, wrong } from './flawed.ts'
 
@@ -8,6 +8,10 @@ function forgiving<T>(call: Promise<T>, code: 'CANNOT_CANCEL' | 'CANNOT_PAUSE', 
     if (BackendError.is(error, code)) return instead
     throw error
   })
+}
+
+function isUnpaused(after: InstanceRecord, before: InstanceRecord | null): boolean {
+  return before?.snapshot.state.status === 'paused' && after.snapshot.state.status === 'in-progress'
 }
 
 /** Rules G1 to G4. */
@@ -249,5 +253,17 @@ export const wrongSignals: readonly WrongBackend[] = [
         return right.findAvailableTasks(params)
       },
     }),
+  }),
+  wrong('G3', 'unpausing gives up the claims', {
+    written: (after, before) =>
+      isUnpaused(after, before)
+        ? withEntries(after, (entry) => ({ ...entry, claim: null }))
+        : after,
+  }),
+  wrong('G3', 'unpausing counts the deliveries anew', {
+    written: (after, before) =>
+      isUnpaused(after, before)
+        ? withEntries(after, (entry) => ({ ...entry, deliveries: 0 }))
+        : after,
   }),
 ]

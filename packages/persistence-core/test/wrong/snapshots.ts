@@ -239,4 +239,28 @@ export const wrongSnapshots: readonly WrongBackend[] = [
       saveTaskResult: ({ claim: _, ...params }) => right.saveTaskResult(params),
     }),
   }),
+  wrong('S10', 'with a claim only the result of its own task is stored', {
+    methods: (right) => ({
+      saveTaskResult: (params, options) => {
+        const taskId = params.claim?.taskId ?? params.taskId
+        return right.saveTaskResult({ ...params, taskId }, options)
+      },
+    }),
+  }),
+  wrong('S10', 'a result that is stored gives up the claim', {
+    methods: (right) => ({
+      saveTaskResult: async (params, options) => {
+        await right.saveTaskResult(params, options)
+        if (params.claim !== undefined) await right.releaseTaskClaim(params.claim)
+      },
+    }),
+  }),
+  wrong('S10', 'a result that is stored keeps the retry state', {
+    written: (after, before) =>
+      after.commits.size === before?.commits.size
+        ? withSnapshot(after, {
+            retries: new Map([...before.snapshot.retries, ...after.snapshot.retries]),
+          })
+        : after,
+  }),
 ]
