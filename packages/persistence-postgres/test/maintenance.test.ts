@@ -5,7 +5,8 @@ import { atTask, freshSchema } from './work.ts'
 
 const { url } = inject('postgres')
 const admin = postgres(url, { max: 1, onnotice: () => {} })
-afterAll(() => admin.end())
+const folder = postgres(url, { max: 2, onnotice: () => {} })
+afterAll(() => Promise.all([admin.end(), folder.end()]))
 
 /** As many tasks like the one that there is, but for when they are due. */
 async function multiply(schema: string, count: number, queueAt: string): Promise<void> {
@@ -42,4 +43,28 @@ test('M1: stats of a queue that is as large as what is counted are exact', async
   await multiply(schema, 9_000, '1')
   await multiply(schema, 20_000, '253402300799999')
   expect(await backend.stats()).toMatchObject({ available: 9_001, claimed: 0 })
+})
+
+test('M1: rows that count instances are made few, and the numbers stay right meanwhile', async () => {
+  const schema = freshSchema()
+  await using backend = await PostgresBackend.connect({ url, schema })
+  await using other = await PostgresBackend.connect({ url, schema })
+  const fold = () => folder.unsafe(`SELECT ${schema}.fold_counts()`)
+  const ids = Array.from({ length: 120 }, (_, index) => `i${index}`)
+  const counts: number[] = []
+  for (const [index, id] of ids.entries()) {
+    // A lone one each, and those who fold at the same time leave each other's rows alone.
+    const [, { byStatus }] = await Promise.all([
+      backend.saveSnapshot(atTask(id)),
+      other.stats(),
+      ...(index % 10 === 0 ? [fold(), fold()] : []),
+    ])
+    counts.push(byStatus['in-progress'] - index)
+  }
+  expect(counts.filter((beside) => beside !== 0 && beside !== 1)).toEqual([])
+  await Promise.all(ids.slice(0, 20).map((id) => backend.deleteSnapshot(id)))
+  await fold()
+  const rows = await admin.unsafe(`SELECT status, instances::integer FROM ${schema}.instance_count`)
+  expect([...rows]).toEqual([{ status: 'in-progress', instances: 100 }])
+  expect(await backend.stats()).toMatchObject({ byStatus: { 'in-progress': 100 } })
 })

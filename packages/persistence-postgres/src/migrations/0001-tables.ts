@@ -107,14 +107,11 @@ CREATE TABLE {s}.event (
 CREATE UNIQUE INDEX event_once ON {s}.event (instance_key, signal_name, event_id) WHERE event_id IS NOT NULL;
 COMMENT ON TABLE {s}.event IS 'Events, first in first out by id; without a payload, ids of those that were taken.';
 
--- Few rows, updated again and again: a page is cleaned of their old versions when it is fuller than
--- this, and until then they are walked through.
+-- Only added to, so that no write waits for another one's; fold_counts makes one row of many.
 CREATE TABLE {s}.instance_count (
-  shard smallint NOT NULL,
-  status text COLLATE "C" NOT NULL,
   instances bigint NOT NULL,
-  PRIMARY KEY (shard, status)
-) WITH (fillfactor = 10);
+  status text COLLATE "C" NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE {s}.instance_count IS 'How many instances there are, in parts to be added up.';
 
 CREATE UNLOGGED TABLE {s}.waiter (

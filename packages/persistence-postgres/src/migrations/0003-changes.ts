@@ -1,10 +1,25 @@
 import { CLAIMED_CLASS, SETTINGS } from './0002-dispatch.ts'
 
-/** Adds up by how many the instances of each status changed. */
-export const COUNT: string = `INSERT INTO {s}.instance_count AS c (shard, status, instances)
-    SELECT pg_backend_pid() & 31, d.status, sum(d.difference) FROM`
-export const COUNTED: string = `GROUP BY d.status HAVING sum(d.difference) <> 0 ORDER BY d.status
-    ON CONFLICT (shard, status) DO UPDATE SET instances = c.instances + excluded.instances`
+/** Of so many times that instances are counted, the rows that they left are made few in one. */
+const FOLDED = 512
+
+/**
+ * Notes by how many the instances of each status changed.
+ *
+ * @param rows Statuses and numbers.
+ */
+export const count = (
+  rows: string,
+  now: string,
+): string => `INSERT INTO {s}.instance_count (status, instances) ${rows};
+    IF ${now} % ${FOLDED} = 0 THEN PERFORM {s}.fold_counts(); END IF;`
+/** The same of single differences d. */
+export const countEach = (differences: string, now: string): string =>
+  count(
+    `SELECT d.status, sum(d.difference) FROM (${differences}) AS d
+      GROUP BY d.status HAVING sum(d.difference) <> 0`,
+    now,
+  )
 
 /** Where a task belongs in the queue that nobody has claimed. */
 export const READY: string = `CASE WHEN o.open THEN o.class END, CASE WHEN o.open THEN o.since END`
@@ -120,11 +135,13 @@ BEGIN
     RETURN;
   END IF;
   IF cardinality(p_old_statuses) > 0 THEN
-    ${COUNT} (
-      SELECT w.status, 1 AS difference FROM unnest(v_keys, p_statuses, p_old_statuses) AS w (k, status, old)
+    ${countEach(
+      `SELECT w.status, 1 AS difference FROM unnest(v_keys, p_statuses, p_old_statuses) AS w (k, status, old)
       WHERE k <> 0 AND w.status <> w.old
       UNION ALL SELECT w.old, -1 FROM unnest(v_keys, p_statuses, p_old_statuses) AS w (k, status, old)
-      WHERE k <> 0 AND w.status <> w.old) AS d ${COUNTED};
+      WHERE k <> 0 AND w.status <> w.old`,
+      'v_now',
+    )}
   END IF;
 
   -- Tasks. That a claim is held was seen above; a row less than there must be means that it has
@@ -494,6 +511,6 @@ BEGIN
   DELETE FROM {s}.work t WHERE t.id = ANY (v_ids);
   DELETE FROM {s}.result r USING unnest(v_keys) AS d (key) WHERE r.instance_key = d.key;
   DELETE FROM {s}.event e USING unnest(v_keys) AS d (key) WHERE e.instance_key = d.key;
-  ${COUNT} (SELECT s.status, -1 AS difference FROM unnest(v_statuses) AS s (status)) AS d ${COUNTED};
+  ${countEach('SELECT s.status, -1 AS difference FROM unnest(v_statuses) AS s (status)', '{s}.now_ms()')}
 END $$;
 `

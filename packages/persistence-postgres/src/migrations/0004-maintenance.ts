@@ -2,6 +2,8 @@ import { CLAIMED_CLASS, SETTINGS } from './0002-dispatch.ts'
 
 /** Entries of the queue that are counted one by one; where there are more, a sample is. */
 const COUNTED = 10_000
+/** Rows of instance_count that are folded at a time. */
+const FOLDED = 20_000
 /** Blocks of a sample, 8 KiB each. */
 const SAMPLED = 1000
 
@@ -9,6 +11,16 @@ const SAMPLED = 1000
 export const maintenance: string = `
 -- Claims that are not in the queue: for ever, or of an instance that is paused.
 CREATE INDEX work_held ON {s}.work (key) WHERE worker_id IS NOT NULL AND queue_class IS NULL;
+
+-- Makes few rows of those that tell how many instances there are. Rows that are being folded are left alone.
+CREATE FUNCTION {s}.fold_counts() RETURNS void LANGUAGE sql AS $$
+  WITH folded AS (
+    DELETE FROM {s}.instance_count c WHERE c.ctid = ANY (ARRAY(
+      SELECT x.ctid FROM {s}.instance_count x LIMIT ${FOLDED} FOR UPDATE SKIP LOCKED))
+    RETURNING c.status, c.instances)
+  INSERT INTO {s}.instance_count (status, instances)
+  SELECT f.status, sum(f.instances) FROM folded f GROUP BY f.status HAVING sum(f.instances) <> 0
+$$;
 
 -- How many tasks may run now, how many are claimed, and since when the oldest waits. What it costs
 -- is bounded: it goes from class to class of the queue and counts a few thousand entries; of more

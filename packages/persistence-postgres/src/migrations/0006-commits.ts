@@ -1,5 +1,5 @@
 import { CLAIMED_CLASS, isQuiet, PROBE, SETTINGS } from './0002-dispatch.ts'
-import { NO_TASK } from './0003-changes.ts'
+import { count, NO_TASK } from './0003-changes.ts'
 
 /** What a result's row becomes, whatever was there under the task. */
 const REPLACED = [
@@ -112,9 +112,7 @@ BEGIN
     INTO v_ends, v_completed, v_keys, v_places, v_held, v_revisions, v_tasks, v_outputs, v_ended FROM ended x;
     IF v_ended IS NOT NULL THEN DELETE FROM {s}.event e WHERE e.instance_key = ANY (v_ended); END IF;
     IF v_completed > 0 THEN
-      INSERT INTO {s}.instance_count AS c (shard, status, instances)
-      VALUES (pg_backend_pid() & 31, 'completed', v_completed), (pg_backend_pid() & 31, 'in-progress', -v_completed)
-      ON CONFLICT (shard, status) DO UPDATE SET instances = c.instances + excluded.instances;
+      ${count("VALUES ('completed', v_completed), ('in-progress', -v_completed)", 'v_now')}
     END IF;
   END IF;
   IF p_claims THEN

@@ -52,9 +52,8 @@ const COMMENTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     payload: 'What it brings; null: it was taken.',
   },
   instance_count: {
-    shard: 'A part, so that few connections write the same row.',
+    instances: 'So many more of this status, or fewer.',
     status: 'As in table instance.',
-    instances: 'Of this status, in this part; may be negative.',
   },
   waiter: {
     id: 'The backend.',
