@@ -19,7 +19,7 @@ import {
 } from './parameters.ts'
 import { json, number } from './records.ts'
 import type { Routes } from './routes.ts'
-import { TakenRows } from './taken-rows.ts'
+import { nextIfReadable, TakenRows } from './taken-rows.ts'
 import { offered, taskChanges } from './task-changes.ts'
 
 /** Changes instances, all in one statement; each lands, or is refused, on its own. */
@@ -115,7 +115,7 @@ function toResults(
   for (const row of claimed) {
     const w = number(row, 6)
     const request = writes[w - 1]?.claimNext?.request
-    const entry = request === undefined ? null : taken.next(request)
+    const entry = request === undefined ? null : nextIfReadable(taken, request)
     if (entry !== null) next.set(w, entry)
   }
   return writes.map(({ claimNext }, index) =>

@@ -11,7 +11,7 @@ import { filterText } from './filter.ts'
 import { plain } from './literals.ts'
 import { classOf, json, jsonRows, markOf, number } from './records.ts'
 import type { Routes } from './routes.ts'
-import { TakenRows } from './taken-rows.ts'
+import { nextIfReadable, TakenRows } from './taken-rows.ts'
 
 /** Rows of JSON, as `commit_tasks` says. */
 const COMMIT = `SELECT {s}.commit_tasks($1::text, $2::text, $3::text::bigint, $4::text::bigint, $5::text::bigint, $6::text,
@@ -120,7 +120,7 @@ function toResults(commits: readonly PlainCommit[], rows: readonly Row[]): Write
     let next: ClaimedEntry | null = null
     if (claimNext !== null) {
       if (commit.next === null) {
-        next = taken.next(claimNext.request)
+        next = nextIfReadable(taken, claimNext.request)
       } else next = ownNext(commit, commit.next, now, tokens[step++] ?? 0)
     }
     results[n] = { written: true, now, next, due }

@@ -1,3 +1,4 @@
+import { BackendError } from '@sayiir/persistence-core'
 import {
   type ClaimedEntry,
   type ClaimRequest,
@@ -23,6 +24,8 @@ export class TakenRows {
   readonly #first: number
   #at: number
   #stored: StoredInstance | undefined
+  /** Why the instance can not be read that `#stored` would be. */
+  #failure: unknown
 
   /**
    * @param now The store's clock, at which they were claimed.
@@ -36,7 +39,12 @@ export class TakenRows {
     this.#first = first
   }
 
-  /** The next one, for whoever asked for it so; null: there are no more. */
+  /**
+   * The next one, for whoever asked for it so; null: there are no more.
+   *
+   * @throws `SERIALIZATION`, `SCHEMA`: what is stored of its instance can not be read. The one after
+   * it comes with the next call.
+   */
   next(request: Pick<ClaimRequest, 'workerId' | 'ttlMs'>): ClaimedEntry | null {
     const row = this.#rows[this.#at]
     if (row === undefined) return null
@@ -44,8 +52,32 @@ export class TakenRows {
     const first = this.#first
     const task = taskOf(row, first, this.#now, request)
     // Left out where it is the one before.
-    if (row[first + 6] !== null) this.#stored = storedOf(row, first, task)
+    if (row[first + 6] !== null) this.#read(row, task)
+    if (this.#failure !== undefined) throw this.#failure
     return entryOf(task, this.#stored, bytes(row, first + 5))
+  }
+
+  #read(row: Row, task: Task): void {
+    this.#stored = undefined
+    this.#failure = undefined
+    try {
+      this.#stored = storedOf(row, this.#first, task)
+    } catch (error) {
+      this.#failure = error
+    }
+  }
+}
+
+/** The task that came with a write that has landed: that it can not be read is not to be told as a failure of that. */
+export function nextIfReadable(
+  taken: TakenRows,
+  request: Pick<ClaimRequest, 'workerId' | 'ttlMs'>,
+): ClaimedEntry | null {
+  try {
+    return taken.next(request)
+  } catch (error) {
+    if (BackendError.is(error)) return null
+    throw error
   }
 }
 

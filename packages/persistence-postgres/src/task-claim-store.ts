@@ -1,5 +1,6 @@
-import type { ClaimTaskParams, TaskClaimRef } from '@sayiir/persistence-core'
+import { BackendError, type ClaimTaskParams, type TaskClaimRef } from '@sayiir/persistence-core'
 import {
+  CallFailure,
   CallQueue,
   type ClaimedEntry,
   type ClaimRequest,
@@ -119,13 +120,18 @@ export class ClaimStore {
         String(this.#agingIntervalMs),
       ],
     ])
-    const tasks: FoundTask[] = []
     let stored: StoredInstance | undefined
-    for (const row of rows) {
+    let at = 0
+    const { tasks, failure } = deal(rows.length, () => {
+      const row = rows[at] ?? []
+      at += 1
+      const before = stored
+      stored = undefined
       // Left out where it is the one before.
-      if (stored === undefined || row[6] !== null) stored = toInstance(row, text(row, 2), 4, 6)
-      tasks.push(toFoundTask(row, stored))
-    }
+      stored = row[6] === null ? before : toInstance(row, text(row, 2), 4, 6)
+      return stored === undefined ? null : toFoundTask(row, stored)
+    })
+    if (failure !== null && tasks.length === 0) throw failure.error
     return { now: number(first, 0), tasks, due: json<string[]>(first, 1) ?? [] }
   }
 
@@ -134,22 +140,22 @@ export class ClaimStore {
   }
 
   /** Those that ask for the same, together: they get the best in the order in which they came. */
-  async #claimAvailable(requests: readonly ClaimRequest[]): Promise<Dispatched<ClaimedEntry>[]> {
-    const replies: Dispatched<ClaimedEntry>[] = []
+  async #claimAvailable(requests: readonly ClaimRequest[]): Promise<Claimed[]> {
+    const replies: Claimed[] = []
     const groups = Map.groupBy(requests.keys(), (index) => groupOf(requests[index]))
     await Promise.all(
       Array.from(groups.values(), async (group) => {
         const own = group.map((index) => requests[index] as ClaimRequest)
         const taken = await this.#claimTogether(own)
         for (const [at, index] of group.entries()) {
-          replies[index] = taken[at] as Dispatched<ClaimedEntry>
+          replies[index] = taken[at] as Claimed
         }
       }),
     )
     return replies
   }
 
-  async #claimFor(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>[]> {
+  async #claimFor(request: ClaimRequest): Promise<Claimed[]> {
     if (request.limit > 1) return this.#claimTogether([request])
     const parameters = this.#parametersOf(request)
     const [row] =
@@ -171,7 +177,7 @@ export class ClaimStore {
         : [workerId, ttlMs, String(only), `${mark} ${agingIntervalMs} ${filter}`]
   }
 
-  async #claimTogether(requests: readonly ClaimRequest[]): Promise<Dispatched<ClaimedEntry>[]> {
+  async #claimTogether(requests: readonly ClaimRequest[]): Promise<Claimed[]> {
     const [request] = requests
     if (request === undefined) return []
     const wanted = requests.reduce((sum, { limit }) => sum + limit, 0)
@@ -188,12 +194,8 @@ export class ClaimStore {
     this.#learn(parameters, first[2] as number | null)
     const taken = new TakenRows(replies, now, first.length > TASK ? 0 : 1, TASK)
     return requests.map(({ limit }, index) => {
-      const tasks: ClaimedEntry[] = []
-      while (tasks.length < limit) {
-        const next = taken.next(request)
-        if (next === null) break
-        tasks.push(next)
-      }
+      const { tasks, failure } = deal(limit, () => taken.next(request))
+      if (failure !== null && tasks.length === 0) return failure
       // One of them takes care of it.
       return { now, tasks, due: index === 0 ? due : [] }
     })
@@ -243,6 +245,31 @@ export class ClaimStore {
     }
     return claims
   }
+}
+
+/** What was found for a call, or why nothing that was can be read. */
+type Claimed = Dispatched<ClaimedEntry> | CallFailure
+
+/**
+ * So many tasks, or as many as there are. One whose instance can not be read is passed over: it must
+ * not take those with it that were claimed in the same step.
+ */
+function deal<T>(
+  count: number,
+  next: () => T | null,
+): { readonly tasks: T[]; readonly failure: CallFailure | null } {
+  const tasks: T[] = []
+  let failure: CallFailure | null = null
+  for (let dealt = 0; dealt < count; dealt += 1) {
+    try {
+      const task = next()
+      if (task !== null) tasks.push(task)
+    } catch (error) {
+      if (!BackendError.is(error)) throw error
+      failure ??= new CallFailure(error)
+    }
+  }
+  return { tasks, failure }
 }
 
 function toFoundTask(row: Row, stored: StoredInstance): FoundTask {
