@@ -13,7 +13,7 @@ import {
 import { decodeClaim, madeClaim } from './claims.ts'
 import type { Argument } from './connection.ts'
 import type { StoreContext } from './context.ts'
-import { readClaimed, readClaims, readFound, readTexts } from './found-tasks.ts'
+import { readable, readClaimed, readClaims, readFound, readTexts } from './found-tasks.ts'
 import type { Shard } from './layout.ts'
 import { look } from './look.ts'
 import { MessageReader } from './message-reader.ts'
@@ -93,7 +93,7 @@ export class DispatchStore {
     reader.array()
     clock.observe(reader.number())
     if (name !== 'claimed') return { outcome: name }
-    const [task] = readClaimed(reader, [{ instanceId, taskId, claim, deliveries }])
+    const [task] = readable(readClaimed(reader, [{ instanceId, taskId, claim, deliveries }]))
     const stored = task?.stored
     return stored === undefined ? { outcome: name, claim } : { outcome: name, claim, stored }
   }
@@ -270,7 +270,7 @@ export class DispatchStore {
       const claims = readClaims(made, made.number(), request)
       const leftOwn = made.boolean()
       const due = readTexts(reader)
-      const tasks = readClaimed(reader, claims).filter((task) => task !== null)
+      const tasks = readable(readClaimed(reader, claims))
       return { now, tasks, due, leftOwn }
     }
   }

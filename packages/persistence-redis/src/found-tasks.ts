@@ -1,3 +1,4 @@
+import { BackendError } from '@sayiir/persistence-core'
 import type {
   ClaimedEntry,
   ClaimRequest,
@@ -40,20 +41,39 @@ export function readClaims(
   }))
 }
 
-/** Tasks that a script claimed, with what it described of each; null for those that are gone. */
+/**
+ * Tasks that a script claimed, with what it described of each; null for those that are gone, and an
+ * error for those that can not be read: it must not take those with it that were claimed besides.
+ */
 export function readClaimed(
   reader: MessageReader,
   claims: readonly MadeClaim[],
-): (ClaimedEntry | null)[] {
+): (ClaimedEntry | BackendError | null)[] {
   const found = readDescribed(reader, claims, (index) => {
     const { claim, deliveries } = claims[index] as MadeClaim
     return { lastToken: claim.token, deliveries, held: claim }
   })
   return found.map((task, index) => {
-    if (task === null) return null
+    if (task === null || BackendError.is(task)) return task
     const { claim, deliveries } = claims[index] as MadeClaim
     return { ...task, claim, deliveries }
   })
+}
+
+/**
+ * What can be read of these; those that are gone are left out.
+ *
+ * @throws if there is something, and none of it can be read.
+ */
+export function readable<T extends FoundTask>(tasks: readonly (T | BackendError | null)[]): T[] {
+  const read: T[] = []
+  let failure: BackendError | null = null
+  for (const task of tasks) {
+    if (BackendError.is(task)) failure ??= task
+    else if (task !== null) read.push(task)
+  }
+  if (failure !== null && read.length === 0) throw failure
+  return read
 }
 
 /** Tasks that a script found, with their instances; those that are gone are left out. */
@@ -63,9 +83,7 @@ export function readFound(
   claims: readonly (Buffer | null)[],
 ): FoundTask[] {
   const names = keys.map(splitKey)
-  return readDescribed(reader, names, (index) => decodeClaim(claims[index] ?? null)).filter(
-    (task) => task !== null,
-  )
+  return readable(readDescribed(reader, names, (index) => decodeClaim(claims[index] ?? null)))
 }
 
 /** What `describe` of `scripts/dispatch.lua` tells of tasks, in their order. */
@@ -73,25 +91,36 @@ function readDescribed(
   reader: MessageReader,
   names: readonly { readonly instanceId: string; readonly taskId: string }[],
   claimOf: (index: number) => StoredClaim | null,
-): (FoundTask | null)[] {
+): (FoundTask | BackendError | null)[] {
   reader.array()
-  const described: (Described | null)[] = []
+  const described: (Described | BackendError | null)[] = []
   return names.map(({ instanceId, taskId }, index) => {
     const instance = readInstance(reader, instanceId, described, () => claimOf(index))
     described.push(instance)
-    if (instance === null) return null
+    if (instance === null || BackendError.is(instance)) return instance
     const { stored, newest } = instance
-    const input = newestOf(stored, taskId, newest)
-    return input === null ? { instanceId, taskId, stored } : { instanceId, taskId, stored, input }
+    return orError(() => {
+      const input = newestOf(stored, taskId, newest)
+      return input === null ? { instanceId, taskId, stored } : { instanceId, taskId, stored, input }
+    })
   })
+}
+
+function orError<T>(read: () => T): T | BackendError {
+  try {
+    return read()
+  } catch (error) {
+    if (BackendError.is(error)) return error
+    throw error
+  }
 }
 
 function readInstance(
   reader: MessageReader,
   instanceId: string,
-  described: readonly (Described | null)[],
+  described: readonly (Described | BackendError | null)[],
   claimOf: () => StoredClaim | null,
-): Described | null {
+): Described | BackendError | null {
   if (reader.isNumber) {
     const first = described[reader.number() - 1] ?? null
     for (let rest = 0; rest < 3; rest += 1) reader.isFalse()
@@ -103,10 +132,10 @@ function readInstance(
   const claims = reader.isFalse() ? null : readStoredClaims(reader)
   if (record === null) return null
   const payloads = { initialInput, finalOutput: null }
-  return {
+  return orError(() => ({
     stored: decodeInstance(instanceId, record, claims ?? [claimOf()], payloads),
     newest,
-  }
+  }))
 }
 
 /** The input of a task where it is the instance's newest output. */

@@ -1,3 +1,4 @@
+import { BackendError } from '@sayiir/persistence-core'
 import type { InstanceWrite, WriteResult } from '@sayiir/persistence-core/adapter'
 import { madeClaim } from './claims.ts'
 import { type MadeClaim, readClaimed, readTexts } from './found-tasks.ts'
@@ -45,7 +46,9 @@ export function readResults(
     }
     const tasks = readClaimed(rest, others)
     for (let number = 0; number < tasks.length; number += 1) {
-      next[rows[number] ?? 0] = tasks[number] ?? undefined
+      const task = tasks[number]
+      // What was written is written, whether or not the task that it brought can be read.
+      if (task != null && !BackendError.is(task)) next[rows[number] ?? 0] = task
     }
   }
   const results: WriteResult[] = []
