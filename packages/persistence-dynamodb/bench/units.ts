@@ -181,7 +181,7 @@ async function depth(place: Place, depths: readonly number[]): Promise<void> {
 
   function clone(instanceId: string) {
     const shard = shardOf(instanceId, SHARDS)
-    const own = { wp: { S: keys.ready(shard, classId) }, lp: { S: keys.list(shard) } }
+    const own = { wp: { S: keys.ready(shard, classId) }, l: { N: String(shard) } }
     return {
       ...packWhole({ ...rest, ...own }, KB),
       p: { S: keys.instance(instanceId) },

@@ -24,11 +24,11 @@ export const FRACTION = {
   one: 0,
   /** A timer that has no task. */
   timer: 0.25,
-  /** Several entries, or signals: the instance tells. */
+  /** Several entries, signals, or a claim on a paused instance: the instance tells. */
   several: 0.5,
 } as const
 
-/** Where an instance stands in the indexes. */
+/** Where an instance stands in the index, and in the directory. */
 export interface IndexKeys {
   /** Attributes of its own item. */
   readonly attributes: Attributes
@@ -55,11 +55,12 @@ export function indexKeys(state: State, options: IndexKeyOptions): IndexKeys {
   const { keys, shards, before } = options
   const { instanceId, definitionHash, updatedAt, state: work } = state.head
   const shard = shardOf(instanceId, shards)
-  const lp = { lp: before.lp ?? { S: keys.list(shard) } }
+  // Stays when the number of shards changes.
+  const listed = { l: before.l ?? number(shard) }
   if (isEnded(work.status)) {
     const code = codeOf(work.status) as EndedCode
     return {
-      attributes: { ...lp, wp: { S: keys.ended(shard, code) }, ws: number(updatedAt) },
+      attributes: { ...listed, wp: { S: keys.ended(shard, code) }, ws: number(updatedAt) },
       dueAt: null,
       markers: new Map(),
       classes: [],
@@ -68,7 +69,7 @@ export function indexKeys(state: State, options: IndexKeyOptions): IndexKeys {
   const several = state.entries.length > 1
   const waiting = waitingByClass(state, options.now)
   const due = dueAt(state, options)
-  const attributes: Record<string, Attributes[string]> = { ...lp }
+  const attributes: Record<string, Attributes[string]> = { ...listed }
   const classes = [...waiting.values()]
   let own: TaskClass | null = null
   if (due !== null) {
@@ -83,6 +84,11 @@ export function indexKeys(state: State, options: IndexKeyOptions): IndexKeys {
       own = place.one
       attributes.wp = { S: keys.ready(shard, own.id) }
       attributes.ws = number(place.since + (several ? FRACTION.several : FRACTION.one))
+    } else if (work.status === 'paused') {
+      // To be counted.
+      const wp = keys.paused(shard)
+      attributes.wp = { S: wp }
+      attributes.ws = before.wp?.S === wp && before.ws !== undefined ? before.ws : number(updatedAt)
     }
   }
   const markers = new Map<string, number>()
@@ -121,7 +127,8 @@ function dueAt(state: State, { keys, before, now }: IndexKeyOptions): number | n
   }
   if (expiries.length === 0) return null
   const expiry = Math.min(...expiries)
-  const fraction = entries.length > 1 ? FRACTION.several : FRACTION.one
+  const isPlain = entries.length === 1 && state.head.state.status !== 'paused'
+  const fraction = isPlain ? FRACTION.one : FRACTION.several
   if (expiry === NEVER) return NEVER + (fraction === FRACTION.one ? 0 : 1)
   // A look that comes a little early finds a live claim, and goes on.
   const grid = gridOf(claims, expiry)

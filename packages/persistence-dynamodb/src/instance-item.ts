@@ -34,7 +34,8 @@ export interface Clock {
  * | `tl` | the newest results and commits, until they are moved to items of their own |
  * | `hr`, `he` | whether there are items of results, of events |
  * | `mk` | markers: see `markers.ts` |
- * | `wp`, `ws`, `lp` | keys of the indexes |
+ * | `wp`, `ws` | keys of the index |
+ * | `l` | the shard of its entry in the directory |
  *
  * `t`, `e`, `ii`, `fo`, `tl` with a `b` behind are references to bodies. Most of them are stored as
  * one, `i`, and all of them as `o` while a small instance waits for a worker: see `packing.ts`.

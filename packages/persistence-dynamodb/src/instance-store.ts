@@ -2,6 +2,7 @@ import type { TransactWriteItem } from '@aws-sdk/client-dynamodb'
 import { BackendError } from '@sayiir/persistence-core'
 import { isEnded, pause, quote, Turns } from '@sayiir/persistence-core/adapter'
 import type { Bodies } from './bodies.ts'
+import type { Directory } from './directory.ts'
 import type { DueNudge } from './due-nudge.ts'
 import { type Attributes, keyOf } from './expressions.ts'
 import { indexKeys } from './index-keys.ts'
@@ -38,6 +39,7 @@ export interface Parts {
   readonly codec: StateCodec
   readonly results: Results
   readonly markers: Markers
+  readonly directory: Directory
   readonly classes: TaskClasses
 }
 
@@ -232,7 +234,7 @@ export class InstanceStore {
     known: Known | null,
     change: Change<unknown>,
   ): Promise<{ readonly after: Known } | { readonly found: InstanceItem | null }> {
-    const { keys, shards, codec, classes, markers } = this.#parts
+    const { keys, shards, codec, classes, markers, directory } = this.#parts
     const { next, others = [] } = change
     if (next === null) throw new TypeError('there is nothing to write')
     const before = item?.attributes ?? {}
@@ -243,6 +245,7 @@ export class InstanceStore {
       classes.ensure(place.classes),
       markers.put(instanceId, item, oldMarkers, place.markers, shard, this.now),
       change.first?.(),
+      known === null ? directory.put(instanceId, shard, next.life) : undefined,
     ])
     const encoded = await codec.encode({ ...next, markers: place.markers }, known)
     const name = randomName(WRITE_NAME)
@@ -262,6 +265,7 @@ export class InstanceStore {
       if (found !== null && !found.isTombstone) this.#remember(found)
       return { found }
     }
+    if (known === null) await directory.confirm(instanceId, shard, next.life)
     const written = new InstanceItem(instanceId, stored, after)
     const state: State = { ...next, markers: place.markers, tail: encoded.tail }
     written.state = Promise.resolve(state)

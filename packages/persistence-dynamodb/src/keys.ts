@@ -77,7 +77,12 @@ export class Keys {
     return `${this.prefix}#S#${shard}`
   }
 
-  /** Index `list`: instances by id. */
+  /** Index `work`: paused instances that nothing has to be done about. */
+  paused(shard: number): string {
+    return `${this.prefix}#P#${shard}`
+  }
+
+  /** The partition that lists instances by id: see `directory.ts`. */
   list(shard: number): string {
     return `${this.prefix}#L#${shard}`
   }

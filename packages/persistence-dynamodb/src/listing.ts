@@ -1,101 +1,175 @@
 import type { SnapshotSummary } from '@sayiir/persistence-core'
-import type { ListPage } from '@sayiir/persistence-core/adapter'
+import { isEnded, type ListPage } from '@sayiir/persistence-core/adapter'
+import type { DirectoryEntry } from './directory.ts'
 import type { Attributes } from './expressions.ts'
 import { codeOf, InstanceItem } from './instance-item.ts'
 import type { Parts } from './instance-store.ts'
+import type { EndedCode } from './keys.ts'
 
-/** One shard's part of a listing, read ahead by a page. */
-interface Lane {
-  readonly partition: string
-  /** Partition keys of instances, ascending. */
-  waiting: string[]
-  start: Attributes | null
-  isDone: boolean
+/** Instances that are read at a time where only some of them are wanted. */
+const READ_AT_ONCE = 400
+/** Ended instances of a shard and a status up to which they are looked for in the index. */
+const FEW = 500
+
+/** Ids in their order. */
+interface Ids {
+  /** The next ones; fewer than `count` only at the end. */
+  take(count: number): Promise<readonly Id[]>
 }
 
-/** A page of all instances by id: the shards of the index merged, then the instances themselves read. */
+/** An instance that may be there. */
+interface Id {
+  readonly instanceId: string
+  /** Null: it is not known from the directory. */
+  readonly entry: DirectoryEntry | null
+}
+
+/**
+ * A page of all instances by id. Their ids come from the directory, or from the index where those
+ * are wanted that have ended and there are few; then the instances themselves are read.
+ */
 export async function list(
   parts: Parts,
   shards: number,
   page: ListPage,
 ): Promise<SnapshotSummary[]> {
-  const { keys } = parts
-  const lanes = Array.from(
-    { length: shards },
-    (_, shard): Lane => ({
-      partition: keys.list(shard),
-      waiting: [],
-      start: null,
-      isDone: false,
-    }),
-  )
+  const isFiltered = page.statuses !== null || page.definitionHashes !== null
+  const ids = (await fewEnded(parts, shards, page)) ?? new DirectoryIds(parts, shards, page)
   const summaries: SnapshotSummary[] = []
   for (;;) {
-    const wanted: string[] = []
     const missing = page.limit - summaries.length
-    while (wanted.length < missing) {
-      await Promise.all(
-        lanes
-          .filter(({ waiting, isDone }) => waiting.length === 0 && !isDone)
-          .map((lane) => fill(parts, lane, page, Math.ceil(missing / shards) + 1)),
-      )
-      const [first] = lanes
-        .filter(({ waiting }) => waiting.length > 0)
-        .sort((a, b) => compare(a.waiting[0] ?? '', b.waiting[0] ?? ''))
-      const next = first?.waiting.shift()
-      if (next === undefined) break
-      wanted.push(next)
-    }
+    const count = isFiltered ? Math.max(missing, READ_AT_ONCE) : missing
+    const wanted = await ids.take(count)
     summaries.push(...(await summarize(parts, wanted, page)))
-    if (summaries.length === page.limit || wanted.length < missing) return summaries
+    if (summaries.length >= page.limit) return summaries.slice(0, page.limit)
+    if (wanted.length < count) return summaries
   }
 }
 
-async function fill(
+/** Those that have ended so; null: others are wanted too, or there are many. */
+async function fewEnded(
   { service, keys }: Parts,
-  lane: Lane,
-  { start, inclusive, statuses, definitionHashes }: ListPage,
-  limit: number,
-): Promise<void> {
-  const values: Record<string, { S: string }> = { ':l': { S: lane.partition } }
-  if (start !== null) values[':start'] = { S: keys.instance(start) }
-  const filters: string[] = []
-  const among = (attribute: string, wanted: readonly string[]): void => {
-    const names = wanted.map((value, index) => {
-      values[`:${attribute}${index}`] = { S: value }
-      return `:${attribute}${index}`
-    })
-    filters.push(`${attribute} IN (${names.join(', ')})`)
+  shards: number,
+  { start, inclusive, statuses }: ListPage,
+): Promise<Ids | null> {
+  if (statuses === null || !statuses.every(isEnded)) return null
+  const partitions = Array.from({ length: shards }, (_, shard) =>
+    [...new Set(statuses)].map((status) => keys.ended(shard, codeOf(status) as EndedCode)),
+  ).flat()
+  const pages = await Promise.all(
+    partitions.map((partition) =>
+      service.query({
+        IndexName: 'work',
+        KeyConditionExpression: 'wp = :p',
+        ExpressionAttributeValues: { ':p': { S: partition } },
+        Limit: FEW,
+      }),
+    ),
+  )
+  if (pages.some(({ next }) => next !== null)) return null
+  // The index may lag, and have one in two places.
+  const found = new Set(
+    pages.flatMap(({ items }) => items.map(({ p }) => keys.instanceIdOf(p?.S ?? ''))),
+  )
+  const ids = [...found]
+    .filter((id) => start === null || compare(id, start) >= (inclusive ? 0 : 1))
+    .sort(compare)
+    .map((instanceId): Id => ({ instanceId, entry: null }))
+  return {
+    take: async (count) => ids.splice(0, count),
   }
-  if (statuses !== null) among('st', statuses.map(codeOf))
-  // What does not fit into an expression is looked at when the instances are read.
-  if (definitionHashes !== null && definitionHashes.length <= 50) among('dh', definitionHashes)
-  const { items, next } = await service.query({
-    IndexName: 'list',
-    KeyConditionExpression:
-      start === null ? 'lp = :l' : `lp = :l AND p ${inclusive ? '>=' : '>'} :start`,
-    ExpressionAttributeValues: values,
-    ...(filters.length === 0 ? undefined : { FilterExpression: filters.join(' AND ') }),
-    ...(lane.start === null ? undefined : { ExclusiveStartKey: lane.start }),
-    Limit: filters.length === 0 ? limit : 1000,
-  })
-  lane.waiting = items.map(({ p }) => p?.S ?? '')
-  lane.start = next
-  lane.isDone = next === null
+}
+
+/** One shard's part of a listing, read ahead by a page. */
+interface Lane {
+  readonly shard: number
+  /** Ascending. */
+  waiting: readonly DirectoryEntry[]
+  /** Those of them that have been taken. */
+  taken: number
+  start: Attributes | null
+  isDone: boolean
+}
+
+/** The ids of the directory, its shards merged. */
+class DirectoryIds implements Ids {
+  readonly #parts: Parts
+  readonly #page: ListPage
+  readonly #lanes: readonly Lane[]
+
+  constructor(parts: Parts, shards: number, page: ListPage) {
+    this.#parts = parts
+    this.#page = page
+    this.#lanes = Array.from({ length: shards }, (_, shard) => ({
+      ...{ shard, waiting: [], taken: 0, start: null, isDone: false },
+    }))
+  }
+
+  async take(count: number): Promise<Id[]> {
+    const ids: Id[] = []
+    const lanes = this.#lanes
+    const limit = Math.ceil(count / lanes.length) + 1
+    while (ids.length < count) {
+      const empty = lanes.filter((lane) => lane.taken === lane.waiting.length && !lane.isDone)
+      if (empty.length > 0) await Promise.all(empty.map((lane) => this.#fill(lane, limit)))
+      let first: Lane | null = null
+      for (const lane of lanes) {
+        const id = idOf(lane)
+        if (id === undefined) continue
+        if (first === null || compare(id, idOf(first) ?? '') < 0) first = lane
+      }
+      const entry = first?.waiting[first.taken]
+      if (first === null || entry === undefined) {
+        // A page may be empty, and others follow.
+        if (lanes.every(({ isDone }) => isDone)) break
+        continue
+      }
+      // A lane whose next page is not there yet may have what comes first.
+      if (lanes.some((lane) => idOf(lane) === undefined && !lane.isDone)) continue
+      first.taken += 1
+      ids.push({ instanceId: entry.instanceId, entry })
+    }
+    return ids
+  }
+
+  async #fill(lane: Lane, limit: number): Promise<void> {
+    const { start: from, inclusive } = this.#page
+    const { entries, next } = await this.#parts.directory.page(lane.shard, {
+      ...{ from, inclusive, start: lane.start, limit },
+    })
+    lane.waiting = entries
+    lane.taken = 0
+    lane.start = next
+    lane.isDone = next === null
+  }
+}
+
+function idOf({ waiting, taken }: Lane): string | undefined {
+  return waiting[taken]?.instanceId
 }
 
 async function summarize(
-  { service, keys }: Parts,
-  partitions: readonly string[],
+  { service, keys, directory }: Parts,
+  ids: readonly Id[],
   { statuses, definitionHashes }: ListPage,
 ): Promise<SnapshotSummary[]> {
   const items = await service.getMany(
-    partitions.map((p) => ({ p, s: 'H' })),
+    ids.map(({ instanceId }) => keys.head(instanceId)),
     { consistent: true },
   )
-  return items
+  const found = items
     .map((attributes) => new InstanceItem(keys.instanceIdOf(attributes.p?.S ?? ''), attributes))
     .filter((item) => !item.isTombstone)
+  if (found.length < ids.length) {
+    // Its writer died, or is at it just now.
+    const there = new Set(found.map(({ instanceId }) => instanceId))
+    await directory.removeStale(
+      ids.flatMap(({ instanceId, entry }) =>
+        entry === null || there.has(instanceId) ? [] : [entry],
+      ),
+    )
+  }
+  return found
     .map(summaryOf)
     .filter(
       ({ status, definitionHash }) =>

@@ -5,13 +5,15 @@ import type {
   PruneResult,
 } from '@sayiir/persistence-core'
 import { isEnded, isFree, isLive, isOpen, TIMER_TASK_ID } from '@sayiir/persistence-core/adapter'
+import type { Directory } from './directory.ts'
 import type { Attributes } from './expressions.ts'
 import { FRACTION, NEVER } from './index-keys.ts'
-import { codeOf, type InstanceItem, statusOf } from './instance-item.ts'
+import { codeOf, type InstanceItem } from './instance-item.ts'
 import type { InstanceStore, Parts } from './instance-store.ts'
 import type { EndedCode } from './keys.ts'
 import type { Removal } from './removal.ts'
 
+const ENDED = ['completed', 'failed', 'cancelled'] as const
 /** Instances that are deleted at a time. */
 const AT_ONCE = 8
 
@@ -41,7 +43,7 @@ export class DynamoDBMaintenance {
     await Promise.all(
       partitions.map(async (partition) => {
         let left = limit + 1
-        await this.#each('work', partition, {
+        await this.#each(partition, {
           before: endedBefore,
           visit: ({ p, ws }) => {
             const instanceId = this.#parts.keys.instanceIdOf(p?.S ?? '')
@@ -76,7 +78,10 @@ export class DynamoDBMaintenance {
     return { deleted, more }
   }
 
-  /** Counts over the indexes, so as far as those have come; forks and what is about to expire are read. */
+  /**
+   * Counts over the index, so as far as that has come; forks and what is about to expire are read. What
+   * is in the directory, and neither ended nor paused, is in progress.
+   */
   async stats(): Promise<BackendStats> {
     const now = this.#instances.now
     const byStatus: Record<InstanceStatus, number> = {
@@ -89,20 +94,26 @@ export class DynamoDBMaintenance {
     const count = { available: 0, claimed: 0, oldest: Infinity }
     /** Partitions of instances that the index alone does not tell enough of. */
     const unclear = new Set<string>()
+    /** Those of them that may be paused. */
+    const held = new Set<string>()
     const shards = this.#shardList()
     const classes = await this.#parts.classes.all()
     const { keys } = this.#parts
-    const listed = shards.map((shard) =>
-      this.#each('list', keys.list(shard), {
-        visit: ({ st }) => {
-          byStatus[statusOf(st?.S)] += 1
+    const counted = (partition: string, status: InstanceStatus): Promise<void> =>
+      this.#each(partition, {
+        visit: () => {
+          byStatus[status] += 1
           return true
         },
-      }),
-    )
+      })
+    const settled = shards.flatMap((shard) => [
+      ...ENDED.map((status) => counted(keys.ended(shard, codeOf(status) as EndedCode), status)),
+      counted(keys.paused(shard), 'paused'),
+    ])
+    const listed = Promise.all(shards.map((shard) => this.#countListed(shard)))
     const ready = shards.flatMap((shard) =>
       classes.map(({ id }) =>
-        this.#each('work', keys.ready(shard, id), {
+        this.#each(keys.ready(shard, id), {
           before: now + 1,
           visit: ({ p, ws }) => {
             const time = Number(ws?.N)
@@ -117,22 +128,32 @@ export class DynamoDBMaintenance {
       ),
     )
     const due = shards.map((shard) =>
-      this.#each('work', keys.due(shard), {
+      this.#each(keys.due(shard), {
         visit: ({ p, ws }) => {
           const time = Number(ws?.N)
           const isOneClaim = time % 1 === FRACTION.one && time > now && time <= NEVER
           if (isOneClaim) count.claimed += 1
-          else if (time % 1 !== FRACTION.timer) unclear.add(p?.S ?? '')
+          else if (time % 1 !== FRACTION.timer) {
+            unclear.add(p?.S ?? '')
+            held.add(p?.S ?? '')
+          }
           return true
         },
       }),
     )
-    await Promise.all([...listed, ...ready, ...due])
+    await Promise.all([...settled, ...ready, ...due])
     const items = await this.#parts.service.getMany(
       [...unclear].map((p) => ({ p, s: 'H' })),
       { consistent: true },
     )
-    for (const attributes of items) await this.#countTasks(attributes, now, count)
+    for (const attributes of items) {
+      const item = await this.#countTasks(attributes, now, count)
+      const isPaused = !item.isTombstone && item.status === 'paused'
+      if (isPaused && held.has(attributes.p?.S ?? '')) byStatus.paused += 1
+    }
+    const all = (await listed).reduce((sum, one) => sum + one, 0)
+    const others = byStatus.completed + byStatus.failed + byStatus.cancelled + byStatus.paused
+    byStatus['in-progress'] = Math.max(0, all - others)
     return {
       byStatus,
       available: count.available,
@@ -145,7 +166,7 @@ export class DynamoDBMaintenance {
     attributes: Attributes,
     now: number,
     count: { available: number; claimed: number; oldest: number },
-  ): Promise<void> {
+  ): Promise<InstanceItem> {
     const item = this.#instances.seen(attributes)
     const state = item.isTombstone ? null : await this.#instances.decode(item)
     for (const entry of state?.entries ?? []) {
@@ -160,12 +181,26 @@ export class DynamoDBMaintenance {
         count.oldest = Math.min(count.oldest, entry.availableSince)
       }
     }
+    return item
+  }
+
+  async #countListed(shard: number): Promise<number> {
+    let count = 0
+    let start: Attributes | null = null
+    do {
+      const page: Awaited<ReturnType<Directory['page']>> = await this.#parts.directory.page(shard, {
+        ...{ from: null, inclusive: false, start },
+      })
+      count += page.entries.length
+      start = page.next
+    } while (start !== null)
+    return count
   }
 
   async #isEmpty(classId: string): Promise<boolean> {
     let isEmpty = true
     for (const shard of this.#shardList()) {
-      await this.#each('work', this.#parts.keys.ready(shard, classId), {
+      await this.#each(this.#parts.keys.ready(shard, classId), {
         visit: () => {
           isEmpty = false
           return false
@@ -175,19 +210,17 @@ export class DynamoDBMaintenance {
     return isEmpty
   }
 
-  /** Goes through a partition of an index until `visit` has had enough. */
+  /** Goes through a partition of the index until `visit` has had enough. */
   async #each(
-    index: 'work' | 'list',
     partition: string,
     options: { readonly before?: number; readonly visit: (item: Attributes) => boolean },
   ): Promise<void> {
-    const [hash, range] = { work: ['wp', 'ws'], list: ['lp', 'p'] }[index]
     let start: Attributes | null = null
     do {
       const page: { readonly items: readonly Attributes[]; readonly next: Attributes | null } =
         await this.#parts.service.query({
-          IndexName: index,
-          KeyConditionExpression: `${hash} = :p${options.before === undefined ? '' : ` AND ${range} < :before`}`,
+          IndexName: 'work',
+          KeyConditionExpression: `wp = :p${options.before === undefined ? '' : ' AND ws < :before'}`,
           ExpressionAttributeValues: {
             ':p': { S: partition },
             ...(options.before === undefined

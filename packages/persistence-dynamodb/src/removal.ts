@@ -54,9 +54,10 @@ export class Removal {
       const needsTombstone = keepUntil >= service.clock.now()
       if (!needsTombstone && others.length === 0) {
         const { written, found, repeated } = await service.deleteIf(key, whileLast(head))
-        if (written) return true
         // Its own repeated request may have found nothing because the first one did it.
-        if (found === null) return repeated
+        const isGone = written || (found === null && repeated)
+        if (isGone) await this.#unlist(head)
+        if (isGone || found === null) return isGone
         continue
       }
       const name = randomName(WRITE_NAME)
@@ -78,7 +79,7 @@ export class Removal {
           continue
         }
       }
-      await this.#clear(instanceId, head.life, others)
+      await Promise.all([this.#clear(instanceId, head.life, others), this.#unlist(head)])
       if (!needsTombstone) {
         await service.deleteIf(key, { attribute: 'w', is: { S: writes } })
       }
@@ -153,6 +154,14 @@ export class Removal {
     await service.deleteAll(litter)
   }
 
+  /** A life of an instance is over: it is no longer in the directory. */
+  #unlist({ instanceId, life, attributes }: InstanceItem): Promise<void> {
+    const { directory, shards } = this.#parts
+    const shard =
+      attributes.l?.N === undefined ? shardOf(instanceId, shards) : Number(attributes.l.N)
+    return directory.remove(instanceId, shard, life)
+  }
+
   /** Deletes what belonged to a life of an instance. */
   async #clear(instanceId: string, life: string, others: readonly Attributes[]): Promise<void> {
     const { service, keys, markers } = this.#parts
@@ -182,7 +191,7 @@ export class Removal {
         await service.query({
           KeyConditionExpression: 'p = :p',
           ExpressionAttributeValues: { ':p': { S: keys.instance(instanceId) } },
-          ProjectionExpression: `s, w, z, k, st, ${PACKED}, ${WHOLE}`,
+          ProjectionExpression: `s, w, z, k, ${PACKED}, ${WHOLE}`,
           ConsistentRead: true,
           ...(start === null ? undefined : { ExclusiveStartKey: start }),
         })

@@ -9,6 +9,7 @@ import type {
   QueryCommandOutput,
   TransactWriteItem,
   TransactWriteItemsCommandOutput,
+  WriteRequest,
 } from '@aws-sdk/client-dynamodb'
 import { BackendError } from '@sayiir/persistence-core'
 import type { ServiceClock } from './clock.ts'
@@ -180,12 +181,25 @@ export class Service {
     })
   }
 
+  /** Puts items, whatever was there; no two of one key. */
+  putAll(
+    items: readonly { readonly key: ItemKey; readonly attributes: Attributes }[],
+  ): Promise<void> {
+    return this.#writeAll(
+      items.map(({ key, attributes }) => ({
+        PutRequest: { Item: { ...keyOf(key), ...attributes } },
+      })),
+    )
+  }
+
   /** Deletes items, whatever they are. */
-  async deleteAll(keys: readonly ItemKey[]): Promise<void> {
-    for (let first = 0; first < keys.length; first += WRITE_REQUESTS) {
-      let left = keys
-        .slice(first, first + WRITE_REQUESTS)
-        .map((key) => ({ DeleteRequest: { Key: keyOf(key) } }))
+  deleteAll(keys: readonly ItemKey[]): Promise<void> {
+    return this.#writeAll(keys.map((key) => ({ DeleteRequest: { Key: keyOf(key) } })))
+  }
+
+  async #writeAll(requests: readonly WriteRequest[]): Promise<void> {
+    for (let first = 0; first < requests.length; first += WRITE_REQUESTS) {
+      let left = requests.slice(first, first + WRITE_REQUESTS)
       const patience = this.#patience()
       while (left.length > 0) {
         const input = { RequestItems: { [this.tableName]: left } }
@@ -193,10 +207,7 @@ export class Service {
           'BatchWriteItem',
           input,
         )
-        const rest = UnprocessedItems?.[this.tableName] ?? []
-        left = rest.flatMap(({ DeleteRequest }) =>
-          DeleteRequest?.Key === undefined ? [] : [{ DeleteRequest: { Key: DeleteRequest.Key } }],
-        )
+        left = UnprocessedItems?.[this.tableName] ?? []
         if (left.length > 0) await patience.pause(() => overloaded())
       }
     }

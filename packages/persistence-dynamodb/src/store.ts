@@ -12,6 +12,7 @@ import type {
 } from '@sayiir/persistence-core/adapter'
 import { Bodies } from './bodies.ts'
 import { nextToken } from './claims.ts'
+import { Directory } from './directory.ts'
 import { DueNudge } from './due-nudge.ts'
 import { EventQueue } from './event-queue.ts'
 import { InstanceStore, type Parts } from './instance-store.ts'
@@ -71,6 +72,7 @@ export class DynamoDBStore implements OptimisticStore {
       codec: new StateCodec(bodies),
       results: new Results(service, keys, bodies),
       markers: new Markers(service, keys),
+      directory: new Directory(service, keys),
       classes: new TaskClasses(service, keys),
     }
     const nudge = this.#nudge

@@ -20,7 +20,6 @@ Resources:
         - { AttributeName: s, AttributeType: S }
         - { AttributeName: wp, AttributeType: S }
         - { AttributeName: ws, AttributeType: N }
-        - { AttributeName: lp, AttributeType: S }
       KeySchema:
         - { AttributeName: p, KeyType: HASH }
         - { AttributeName: s, KeyType: RANGE }
@@ -30,11 +29,6 @@ Resources:
             - { AttributeName: wp, KeyType: HASH }
             - { AttributeName: ws, KeyType: RANGE }
           Projection: { ProjectionType: INCLUDE, NonKeyAttributes: [o] }
-        - IndexName: list
-          KeySchema:
-            - { AttributeName: lp, KeyType: HASH }
-            - { AttributeName: p, KeyType: RANGE }
-          Projection: { ProjectionType: INCLUDE, NonKeyAttributes: [st, dh] }
       TimeToLiveSpecification: { AttributeName: ttl, Enabled: true }
 `
 }
@@ -67,10 +61,6 @@ export function terraformResource(tableName: string = 'sayiir'): string {
     name = "ws"
     type = "N"
   }
-  attribute {
-    name = "lp"
-    type = "S"
-  }
 
   global_secondary_index {
     name               = "work"
@@ -78,13 +68,6 @@ export function terraformResource(tableName: string = 'sayiir'): string {
     range_key          = "ws"
     projection_type    = "INCLUDE"
     non_key_attributes = ["o"]
-  }
-  global_secondary_index {
-    name               = "list"
-    hash_key           = "lp"
-    range_key          = "p"
-    projection_type    = "INCLUDE"
-    non_key_attributes = ["st", "dh"]
   }
 
   ttl {

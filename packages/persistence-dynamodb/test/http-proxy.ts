@@ -21,8 +21,13 @@ export interface HttpProxy {
   readonly seen: SeenRequest[]
   /** Asked for every request. */
   answer: (seen: SeenRequest) => Answer
+  /** Whether the reply to this request gets lost, with the connection. */
+  loses: (seen: SeenRequest) => boolean
   /** May change what the service replied. */
-  change: (seen: SeenRequest, reply: Record<string, unknown>) => Record<string, unknown>
+  change: (
+    seen: SeenRequest,
+    reply: Record<string, unknown>,
+  ) => Record<string, unknown> | Promise<Record<string, unknown>>
 }
 
 /** Starts one, which ends with the test. */
@@ -46,9 +51,14 @@ export async function startHttpProxy(target: string): Promise<HttpProxy> {
     const passed = request({ hostname, port, method: 'POST', headers }, async (reply) => {
       const parts: Buffer[] = []
       for await (const part of reply) parts.push(part as Buffer)
+      if (proxy.loses(seen)) {
+        incoming.socket.destroy()
+        return
+      }
       const told = JSON.parse(Buffer.concat(parts).toString()) as Record<string, unknown>
+      const changed = reply.statusCode === 200 ? await proxy.change(seen, told) : told
       outgoing.writeHead(reply.statusCode ?? 500, { date })
-      outgoing.end(JSON.stringify(reply.statusCode === 200 ? proxy.change(seen, told) : told))
+      outgoing.end(JSON.stringify(changed))
     })
     passed.on('error', () => outgoing.destroy())
     passed.end(bytes)
@@ -62,6 +72,7 @@ export async function startHttpProxy(target: string): Promise<HttpProxy> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen: [],
     answer: () => null,
+    loses: () => false,
     change: (_, reply) => reply,
   }
   return proxy

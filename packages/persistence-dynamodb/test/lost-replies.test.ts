@@ -2,6 +2,7 @@ import type { PersistentBackend, TaskClaim } from '@sayiir/persistence-core'
 import { DynamoDBBackend } from '@sayiir/persistence-dynamodb'
 import { startProxy, type TcpProxy } from '@sayiir/services'
 import { beforeEach, describe, expect, inject, onTestFinished, test, vi } from 'vitest'
+import { startHttpProxy } from './http-proxy.ts'
 import { atTask, namespace, open } from './namespace.ts'
 import { client, place } from './process.ts'
 
@@ -47,17 +48,22 @@ async function revision(): Promise<number> {
 }
 
 describe('a request that the SDK repeats because its reply was lost counts as done, once', () => {
-  test('S7 a save that creates', async () => {
-    const saved = await loseReply(
-      () => backend.saveSnapshot(atTask('new'), { expectedRevision: 0 }),
-      () =>
-        witness.loadSnapshot('new').then(
-          () => true,
-          () => false,
-        ),
-    )
+  test.each(['I', 'L'])('S7 a save that creates, at the item of kind %s', async (kind) => {
+    const http = await startHttpProxy(inject('dynamodb').url)
+    const creator = await open({ ...place(http.url), keyPrefix })
+    let lost = 0
+    http.loses = ({ body }) => {
+      const { p } = (body.Item ?? {}) as { p?: { S: string } }
+      if (lost === 1 || p?.S.startsWith(`${keyPrefix}#${kind}#`) !== true) return false
+      lost += 1
+      return true
+    }
+    const saved = await creator.saveSnapshot(atTask('new'), { expectedRevision: 0 })
+    expect(lost).toBe(1)
     expect(saved.revision).toBe(1)
     expect((await witness.loadSnapshot('new')).revision).toBe(1)
+    const listed = await Array.fromAsync(witness.listSnapshots(), ({ instanceId }) => instanceId)
+    expect(listed).toEqual(['i', 'new'])
   })
 
   test('S7 a compare-and-set', async () => {

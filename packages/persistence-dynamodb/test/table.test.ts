@@ -90,7 +90,7 @@ function shapeOfTerraform(text: string): Shape {
 describe('the table as text', () => {
   test('is the one that createTable makes', () => {
     const made = shapeOf(tableDefinition('any'))
-    expect(made.keys).toHaveLength(3)
+    expect(made.keys).toHaveLength(2)
     expect(shapeOfCloudFormation(cloudFormationTemplate('any'))).toEqual(made)
     expect(shapeOfTerraform(terraformResource('any'))).toEqual(made)
     for (const text of [cloudFormationTemplate('a.table'), terraformResource('a.table')]) {
@@ -186,22 +186,22 @@ describe('setting up', () => {
     expect(claimed.map(({ task }) => task.instanceId).toSorted()).toEqual(ids.toSorted())
   })
 
-  test('no partition takes all writes: instances are spread over the shards of every index', async () => {
+  test('no partition takes all writes: instances are spread over the shards of the index and the directory', async () => {
     const keyPrefix = namespace()
     const keys = new Keys(keyPrefix)
     const shards = 4
     const backend = await open({ keyPrefix, shards })
     const admin = client(inject('dynamodb').url)
     onTestFinished(() => admin.destroy())
-    const countIn = async (index: string, partitions: readonly string[]): Promise<number[]> =>
+    const countIn = async (key: 'p' | 'wp', partitions: readonly string[]): Promise<number[]> =>
       Promise.all(
         partitions.map(async (partition) => {
           const { Count = 0 } = await admin.send(
             new QueryCommand({
               TableName: 'sayiir',
-              IndexName: index,
+              IndexName: key === 'wp' ? 'work' : undefined,
               KeyConditionExpression: '#p = :p',
-              ExpressionAttributeNames: { '#p': index === 'work' ? 'wp' : 'lp' },
+              ExpressionAttributeNames: { '#p': key },
               ExpressionAttributeValues: { ':p': { S: partition } },
               Select: 'COUNT',
             }),
@@ -215,18 +215,18 @@ describe('setting up', () => {
     const { id: classId } = classOf('definition', { tags: [], priority: 3 })
     const counts = [
       await countIn(
-        'work',
+        'wp',
         each((shard) => keys.ready(shard, classId)),
       ),
       await countIn(
-        'list',
+        'p',
         each((shard) => keys.list(shard)),
       ),
     ]
     await backend.claimAvailableTasks({ workerId: 'w', limit: 100, ttlMs: 60_000 })
     counts.push(
       await countIn(
-        'work',
+        'wp',
         each((shard) => keys.due(shard)),
       ),
     )

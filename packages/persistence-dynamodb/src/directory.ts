@@ -1,0 +1,139 @@
+import { CallQueue } from '@sayiir/persistence-core/adapter'
+import type { Attributes } from './expressions.ts'
+import { dateOf, type ItemKey, type Keys } from './keys.ts'
+import type { Service } from './service.ts'
+
+/** Milliseconds that a creation may be on its way, at the very most. */
+const IN_FLIGHT_MS = 600_000
+/** Entries of a request at most: the service's limit. */
+const MAX_ENTRIES = 25
+/** Bytes of a request at most; an entry has some hundreds. */
+const MAX_BYTES = 1_000_000
+/** Requests on their way at a time, before entries wait for company. */
+const MAX_IN_FLIGHT = 4
+
+/** An instance in the directory. */
+export interface DirectoryEntry {
+  readonly instanceId: string
+  /** The partition that it stands in. */
+  readonly partition: string
+  /** The life of the instance that it was written for. */
+  readonly life: string
+}
+
+/**
+ * Which instances there are, in the order of their ids: items in partitions by shard, each of an id and
+ * nothing that changes, so that only creation and deletion write here. An index would do without the
+ * second request at creation, but takes part in every write of every instance, and costs a unit more
+ * where one ends.
+ *
+ * An entry is written before its instance and deleted after it, so there may be an entry without an
+ * instance, and never the other way round. It names the life that it was written for: whoever deletes
+ * it says which one, so one that is just being created anew keeps its entry.
+ */
+export class Directory {
+  readonly #service: Service
+  readonly #keys: Keys
+  readonly #puts: CallQueue<DirectoryEntry, void>
+
+  constructor(service: Service, keys: Keys) {
+    this.#service = service
+    this.#keys = keys
+    this.#puts = new CallQueue({
+      send: (entries) => this.#put(entries),
+      maxCalls: MAX_ENTRIES,
+      maxBytes: MAX_BYTES,
+      maxInFlight: MAX_IN_FLIGHT,
+      sizeOf: ({ instanceId, partition }) => instanceId.length + partition.length,
+    })
+  }
+
+  /**
+   * Enters an instance that is about to be written. Entries of one instance follow each other, as its
+   * changes do, so no request has two.
+   */
+  put(instanceId: string, shard: number, life: string): Promise<void> {
+    return this.#puts.call({ instanceId, partition: this.#keys.list(shard), life })
+  }
+
+  /** Enters an instance that was written so late that its entry may have been taken for stale. */
+  async confirm(instanceId: string, shard: number, life: string): Promise<void> {
+    const isLate = this.#service.clock.now() - dateOf(life) > IN_FLIGHT_MS / 2
+    if (isLate) await this.put(instanceId, shard, life)
+  }
+
+  /** Takes an instance out that has been deleted. */
+  async remove(instanceId: string, shard: number, life: string): Promise<void> {
+    await this.#delete({ instanceId, partition: this.#keys.list(shard), life })
+  }
+
+  /** Takes out what has no instance, unless somebody may just be writing it. */
+  async removeStale(entries: readonly DirectoryEntry[]): Promise<void> {
+    const old = this.#oldest()
+    await Promise.all(entries.filter(({ life }) => life < old).map((one) => this.#delete(one)))
+  }
+
+  /** A page of a shard, ascending: strongly consistent. */
+  async page(
+    shard: number,
+    {
+      from,
+      inclusive,
+      start,
+      limit,
+    }: {
+      readonly from: string | null
+      readonly inclusive: boolean
+      readonly start: Attributes | null
+      readonly limit?: number
+    },
+  ): Promise<{ readonly entries: readonly DirectoryEntry[]; readonly next: Attributes | null }> {
+    const partition = this.#keys.list(shard)
+    const { items, next } = await this.#service.query({
+      KeyConditionExpression:
+        from === null ? 'p = :p' : `p = :p AND s ${inclusive ? '>=' : '>'} :s`,
+      ExpressionAttributeValues: {
+        ':p': { S: partition },
+        ...(from === null ? undefined : { ':s': { S: from } }),
+      },
+      ConsistentRead: true,
+      ...(start === null ? undefined : { ExclusiveStartKey: start }),
+      ...(limit === undefined ? undefined : { Limit: limit }),
+    })
+    const entries = items.map(({ s, x }) => ({
+      instanceId: s?.S ?? '',
+      partition,
+      life: x?.S ?? '',
+    }))
+    return { entries, next }
+  }
+
+  async #put(entries: readonly DirectoryEntry[]): Promise<undefined[]> {
+    const [only] = entries
+    if (entries.length === 1 && only !== undefined) {
+      await this.#service.put(keyOf(only), { x: { S: only.life } })
+    } else {
+      await this.#service.putAll(
+        entries.map((one) => ({ key: keyOf(one), attributes: { x: { S: one.life } } })),
+      )
+    }
+    return entries.map(() => undefined)
+  }
+
+  /** Where it was not deleted it is of another life, which is being created, or it is swept later. */
+  async #delete(entry: DirectoryEntry): Promise<void> {
+    await this.#service.deleteIf(keyOf(entry), {
+      expression: 'x = :x OR x < :old',
+      values: { ':x': { S: entry.life }, ':old': { S: this.#oldest() } },
+    })
+  }
+
+  /** Lives that began before this are not being created any more. */
+  #oldest(): string {
+    return (this.#service.clock.now() - IN_FLIGHT_MS).toString(36).padStart(9, '0')
+  }
+}
+
+function keyOf({ partition, instanceId }: DirectoryEntry): ItemKey {
+  return { p: partition, s: instanceId }
+}
