@@ -11,9 +11,7 @@ import { number, text } from './records.ts'
 /** Instances that are deleted in one transaction at most. */
 const BATCH = 200
 
-const ENDED = `SELECT id FROM {s}.instance
-  WHERE ended_at IS NOT NULL AND ended_at < $1::text::bigint AND status = ANY ($2::text::text[])
-  ORDER BY ended_at LIMIT $3::text::integer`
+const ENDED = 'SELECT {s}.ended($1::text::bigint, $2::text::text[], $3::text::integer)'
 
 const DELETE = 'SELECT {s}.delete_instances($1::text::text[], $2::text::bigint)::text'
 

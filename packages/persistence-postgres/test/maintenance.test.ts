@@ -1,14 +1,15 @@
+import type { TaskOutcome } from '@sayiir/persistence-core'
 import { PostgresBackend } from '@sayiir/persistence-postgres'
 import postgres from 'postgres'
 import { afterAll, expect, inject, test } from 'vitest'
-import { atTask, freshSchema } from './work.ts'
+import { atTask, END, freshSchema, until } from './work.ts'
 
 const { url } = inject('postgres')
 const admin = postgres(url, { max: 1, onnotice: () => {} })
 const folder = postgres(url, { max: 2, onnotice: () => {} })
 afterAll(() => Promise.all([admin.end(), folder.end()]))
 
-/** As many tasks like the one that there is, but for when they are due. */
+/** As many instances like the one that there is, but for when they are due or ended. */
 async function multiply(schema: string, count: number, queueAt: string): Promise<void> {
   const columns = await admin`SELECT column_name AS name FROM information_schema.columns
     WHERE table_schema = ${schema} AND table_name = 'work'`
@@ -16,6 +17,7 @@ async function multiply(schema: string, count: number, queueAt: string): Promise
     key: '-n.i',
     id: `'${queueAt}-' || n.i`,
     queue_at: queueAt,
+    ended_at: 't.ended_at - n.i',
   }
   await admin.unsafe(`INSERT INTO ${schema}.work (${columns.map(({ name }) => name)})
     SELECT ${columns.map(({ name }) => changed[name] ?? `t.${name}`)}
@@ -43,6 +45,35 @@ test('M1: stats of a queue that is as large as what is counted are exact', async
   await multiply(schema, 9_000, '1')
   await multiply(schema, 20_000, '253402300799999')
   expect(await backend.stats()).toMatchObject({ available: 9_001, claimed: 0 })
+})
+
+test('M2: pruning reads nothing of what ended otherwise', async () => {
+  const schema = freshSchema()
+  await using backend = await PostgresBackend.connect({ url, schema, maxConnections: 1 })
+  const endAs = async (instanceId: string, outcome: TaskOutcome) => {
+    await backend.saveSnapshot(atTask(instanceId))
+    const task = { instanceId, taskId: 'a', workerId: 'w', ttlMs: 60_000 }
+    const claim = await backend.claimTask(task)
+    if (claim !== null) await backend.commitTask({ claim, outcome })
+  }
+  await endAs('completed', END)
+  await multiply(schema, 20_000, '0')
+  await endAs('failed', { kind: 'failed', error: 'broken' })
+  const read = async (): Promise<number> => {
+    const [row] = await admin`SELECT (idx_blks_read + idx_blks_hit)::int AS blocks
+      FROM pg_statio_user_indexes WHERE schemaname = ${schema} AND indexrelname = 'work_ended'`
+    return row?.blocks ?? 0
+  }
+  await using other = await PostgresBackend.connect({ url, schema, maxConnections: 1 })
+  await backend.close()
+  await until(async () => (await read()) > 20_000)
+  const before = await read()
+  const params = { endedBefore: 253_402_300_799_999, statuses: ['failed'] as const }
+  expect(await other.prune(params)).toEqual({ deleted: 1, more: false })
+  expect(await other.prune(params)).toEqual({ deleted: 0, more: false })
+  await other.close()
+  await until(async () => (await read()) > before)
+  expect((await read()) - before).toBeLessThan(30)
 })
 
 test('M1: rows that count instances are made few, and the numbers stay right meanwhile', async () => {

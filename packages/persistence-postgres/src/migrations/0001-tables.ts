@@ -42,7 +42,7 @@ CREATE TABLE {s}.work (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
   autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.1);
 CREATE INDEX work_queue ON {s}.work (queue_class, queue_at, key, tie) WHERE queue_class IS NOT NULL;
-CREATE INDEX work_ended ON {s}.work (ended_at, status) WHERE ended_at IS NOT NULL;
+CREATE INDEX work_ended ON {s}.work (status, ended_at) WHERE ended_at IS NOT NULL;
 COMMENT ON TABLE {s}.work IS 'One row for each instance, in slot 0, with the task that comes next in it; a row of its own for each task of a fork, and for control signals. So a step writes one row.';
 
 CREATE VIEW {s}.instance AS SELECT key, generation, created_at, updated_at, ended_at, version, revision,

@@ -12,6 +12,17 @@ export const maintenance: string = `
 -- Claims that are not in the queue: for ever, or of an instance that is paused.
 CREATE INDEX work_held ON {s}.work (key) WHERE worker_id IS NOT NULL AND queue_class IS NULL;
 
+-- Instances that ended so before a time, the first first. What ended otherwise, and may stay for ever, is not read.
+CREATE FUNCTION {s}.ended(p_before bigint, p_statuses text[], p_limit integer) RETURNS SETOF text
+LANGUAGE plpgsql ${SETTINGS} AS $$
+BEGIN
+  RETURN QUERY SELECT e.id FROM unnest(p_statuses) AS s (status)
+    CROSS JOIN LATERAL (SELECT t.id, t.ended_at FROM {s}.work t
+      WHERE t.status = s.status AND t.ended_at IS NOT NULL AND t.ended_at < p_before
+      ORDER BY t.status, t.ended_at LIMIT p_limit) AS e
+    ORDER BY e.ended_at LIMIT p_limit;
+END $$;
+
 -- Makes few rows of those that tell how many instances there are. Rows that are being folded are left alone.
 CREATE FUNCTION {s}.fold_counts() RETURNS void LANGUAGE sql AS $$
   WITH folded AS (
