@@ -63,7 +63,7 @@ export function commitTask(
     if (next === null) {
       const { ttlMs, ...filter } = claimNext
       const request = { filter, workerId, ttlMs, limit: 1, agingIntervalMs }
-      next = claimTasks(transaction, request)[0] ?? null
+      next = claimTasks(transaction, request).tasks[0] ?? null
     }
   }
   const record = { workerId, token, revision, status, next: next?.claim ?? null }

@@ -66,11 +66,13 @@ function upkeep(transaction: Transaction): boolean {
     now,
   )
   for (const { instance_id: instanceId } of signalled) {
-    const edit = InstanceEdit.load(transaction, instanceId)
-    // One that had two was there before.
-    if (edit === null || edit.signals === 0) continue
-    edit.change(applySignals(edit.head, edit.pendingSignals(), now))
-    edit.flush()
+    ifReadable(() => {
+      const edit = InstanceEdit.load(transaction, instanceId)
+      // One that had two was there before.
+      if (edit === null || edit.signals === 0) return
+      edit.change(applySignals(edit.head, edit.pendingSignals(), now))
+      edit.flush()
+    })
   }
   const timers = db.all<{ instance_id: string }>(
     `SELECT instance_id FROM {task} INDEXED BY {task_timer}
@@ -79,8 +81,10 @@ function upkeep(transaction: Transaction): boolean {
     now,
   )
   for (const { instance_id: instanceId } of timers) {
-    const edit = InstanceEdit.load(transaction, instanceId)
-    if (edit?.advanceTimer() === true) edit.flush()
+    ifReadable(() => {
+      const edit = InstanceEdit.load(transaction, instanceId)
+      if (edit?.advanceTimer() === true) edit.flush()
+    })
   }
   const expired = db.run(
     `UPDATE {task} SET queue = ${QUEUE.ready} WHERE (instance_id, task_id) IN (
@@ -106,22 +110,45 @@ function availableTasks(
   }
 }
 
-/** The best available tasks, claimed. */
-export function claimTasks(transaction: Transaction, request: ClaimRequest): ClaimedTask[] {
-  const { db } = transaction
+/** Tasks that were claimed, and what is wrong with those of them that can not be read. */
+interface Claimed {
+  readonly tasks: readonly ClaimedTask[]
+  readonly failure: BackendError | null
+}
+
+/**
+ * The best available tasks, claimed. One that can not be read is claimed as well, so that it is out of
+ * everybody's way until that expires.
+ */
+export function claimTasks(transaction: Transaction, request: ClaimRequest): Claimed {
   const { workerId, ttlMs } = request
-  return availableTasks(transaction, request).map((key) => {
-    const { instanceId, taskId } = key
-    let task = mustRead(db, key)
-    if (task.entry.timer) {
-      advanced(transaction, instanceId).flush()
-      task = mustRead(db, key)
-    }
+  const tasks: ClaimedTask[] = []
+  let failure: BackendError | null = null
+  for (const key of availableTasks(transaction, request)) {
     const claim = newClaim(transaction, workerId, ttlMs)
-    writeClaim(transaction, instanceId, taskId, claim)
-    if (task.isRecorded) forgetCommit(transaction, instanceId, taskId)
-    return toClaimedTask(db, { ...task, entry: claimEntry(task.entry, claim) }, claim)
-  })
+    const wrong = ifReadable(() => {
+      const task = describeClaimed(transaction, key, claim)
+      tasks.push(task)
+    })
+    writeClaim(transaction, key.instanceId, key.taskId, claim)
+    if (wrong === null) continue
+    failure ??= wrong
+    forgetCommit(transaction, key.instanceId, key.taskId)
+  }
+  return { tasks, failure }
+}
+
+function describeClaimed(transaction: Transaction, key: TaskKey, claim: HeldClaim): ClaimedTask {
+  const { db } = transaction
+  const { instanceId, taskId } = key
+  let task = mustRead(db, key)
+  if (task.entry.timer) {
+    advanced(transaction, instanceId).flush()
+    task = mustRead(db, key)
+  }
+  const claimed = toClaimedTask(db, { ...task, entry: claimEntry(task.entry, claim) }, claim)
+  if (task.isRecorded) forgetCommit(transaction, instanceId, taskId)
+  return claimed
 }
 
 /** The best available tasks, unclaimed; timers that stand before them are advanced. */
@@ -130,7 +157,7 @@ export function findTasks(
   query: Omit<ReadyQuery, 'now'>,
 ): AvailableTask[] {
   const { db } = transaction
-  return availableTasks(transaction, query).map((key) => {
+  return readable(availableTasks(transaction, query), (key) => {
     const task = mustRead(db, key)
     if (!task.entry.timer) return toTask(db, task)
     advanced(transaction, key.instanceId).flush()
@@ -140,8 +167,33 @@ export function findTasks(
 
 /** Tasks that were found, as their worker gets them; null if a timer must be advanced first. */
 export function describeTasks(db: Connection, tasks: readonly TaskKey[]): AvailableTask[] | null {
-  const read = tasks.map((key) => mustRead(db, key))
-  return read.some(({ entry }) => entry.timer) ? null : read.map((task) => toTask(db, task))
+  const read = readable(tasks, (key) => mustRead(db, key))
+  return read.some(({ entry }) => entry.timer) ? null : readable(read, (task) => toTask(db, task))
+}
+
+/** What comes of those that can be read; throws if there are some, and none of them can. */
+function readable<K, T>(keys: readonly K[], read: (key: K) => T): T[] {
+  const found: T[] = []
+  let failure: BackendError | null = null
+  for (const key of keys) {
+    const wrong = ifReadable(() => {
+      found.push(read(key))
+    })
+    failure ??= wrong
+  }
+  if (failure !== null && found.length === 0) throw failure
+  return found
+}
+
+/** Does something with an instance; what is wrong with it if it can not be read, which must hold up no other. */
+function ifReadable(work: () => void): BackendError | null {
+  try {
+    work()
+    return null
+  } catch (error) {
+    if (BackendError.is(error, 'SERIALIZATION') || BackendError.is(error, 'SCHEMA')) return error
+    throw error
+  }
 }
 
 /** The instance, gone on from a timer that is due; written once flushed. */

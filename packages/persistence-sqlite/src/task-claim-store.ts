@@ -57,16 +57,18 @@ export class SqliteTaskClaimStore implements TaskClaimCalls {
     return found ?? this.#store.write((transaction) => findTasks(transaction, query))
   }
 
-  claimAvailableTasks({
+  async claimAvailableTasks({
     workerId,
     limit,
     ttlMs,
     ...filter
   }: ClaimTasksParams): Promise<ClaimedTask[]> {
     const { agingIntervalMs } = this.#store.options
-    return this.#store.write((transaction) =>
+    const { tasks, failure } = await this.#store.write((transaction) =>
       claimTasks(transaction, { filter, workerId, limit, ttlMs, agingIntervalMs }),
     )
+    if (failure !== null && tasks.length === 0) throw failure
+    return [...tasks]
   }
 
   commitTask(params: CommitTaskParams): Promise<CommitReceipt> {
