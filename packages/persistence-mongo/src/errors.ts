@@ -98,8 +98,15 @@ interface DriverError extends Error {
   hasErrorLabel?(label: string): boolean
 }
 
+/** A `bulkWrite` hides the error of the driver's own that ended it, such as a lost connection. */
+function unwrapped(error: unknown): unknown {
+  const { name, errorResponse } = (error ?? {}) as { name?: unknown; errorResponse?: unknown }
+  return name === 'MongoBulkWriteError' && errorResponse instanceof Error ? errorResponse : error
+}
+
 /** A driver's error as a {@link BackendError}; any other error as it is. */
-export function toBackendError(error: unknown): unknown {
+export function toBackendError(thrown: unknown): unknown {
+  const error = unwrapped(thrown)
   if (!isDriverError(error)) return error
   const details = { cause: error }
   const { code } = error
@@ -115,7 +122,8 @@ export function toBackendError(error: unknown): unknown {
 }
 
 /** Whether the same call may succeed later, and whether this one landed is not known. */
-export function isPassing(error: unknown): boolean {
+export function isPassing(thrown: unknown): boolean {
+  const error = unwrapped(thrown)
   if (!isDriverError(error)) return false
   return (
     UNREACHABLE.has(error.name) ||

@@ -1,5 +1,10 @@
 import { BackendError } from '@sayiir/persistence-core'
-import { MongoNetworkError, MongoServerError, MongoServerSelectionError } from 'mongodb'
+import {
+  MongoBulkWriteError,
+  MongoNetworkError,
+  MongoServerError,
+  MongoServerSelectionError,
+} from 'mongodb'
 import { expect, test } from 'vitest'
 import { isPassing, toBackendError } from '../src/errors.ts'
 
@@ -45,8 +50,11 @@ test.each([
   serverError(1, 'deadlock detected'),
   serverError(1, 'read tcp 127.0.0.1:1->127.0.0.1:2: use of closed network connection'),
   Object.assign(new Error('This socket has been ended by the other party'), { code: 'EPIPE' }),
-])('%s is that nobody answers', (cause) => {
+])('%s is that nobody answers, also in a bulkWrite', (cause) => {
   expect(toBackendError(cause)).toMatchObject({ code: 'UNAVAILABLE', cause })
+  const ofMany = new MongoBulkWriteError(cause as never, {} as never)
+  expect(toBackendError(ofMany)).toMatchObject({ code: 'UNAVAILABLE' })
+  expect(isPassing(ofMany)).toBe(true)
 })
 
 test('a connection string never reaches a message', () => {

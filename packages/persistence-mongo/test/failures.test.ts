@@ -1,6 +1,7 @@
 import { createSnapshot, type PersistentBackend, type TaskClaim } from '@sayiir/persistence-core'
 import { MongoBackend } from '@sayiir/persistence-mongo'
 import { startProxy, startService } from '@sayiir/services'
+import { MongoClient } from 'mongodb'
 import { expect, inject, test } from 'vitest'
 import { TestCollections } from './collections.ts'
 
@@ -140,6 +141,28 @@ test('a claim of a task whose reply is lost is found again', async () => {
   proxy.heal()
   const claim = await calling
   await direct.renewTaskClaim(claim, 1000)
+  await proxy.close()
+})
+
+test('claims of several tasks whose reply is lost are found again', async () => {
+  const proxy = await startProxy(inject('mongodb').url)
+  await using t = new TestCollections()
+  const direct = await t.open()
+  const ids = Array.from({ length: 10 }, (_, index) => `i${index}`)
+  await Promise.all(ids.map((id) => direct.saveSnapshot(atTask(id))))
+  const client = new MongoClient(proxy.url, { monitorCommands: true, retryWrites: false })
+  const backend = await MongoBackend.fromClient(await client.connect(), t.options)
+  client.on('commandStarted', ({ commandName }) => {
+    if (commandName === 'update') proxy.swallowReplies()
+  })
+  const claiming = backend.claimAvailableTasks({ workerId: 'w', limit: 10, ttlMs: 600_000 })
+  await expect.poll(async () => (await direct.stats()).claimed, { timeout: 30_000 }).toBe(10)
+  proxy.heal()
+  const tasks = await claiming
+  expect(tasks.map(({ task }) => task.instanceId).toSorted()).toEqual(ids)
+  await direct.renewTaskClaim(tasks[0]?.claim ?? expect.fail('nothing was claimed'), 1000)
+  await backend.close()
+  await client.close()
   await proxy.close()
 })
 
