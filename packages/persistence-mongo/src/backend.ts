@@ -10,7 +10,7 @@ import {
   type MongoBackendOptions,
   type MongoConnectOptions,
 } from './options.ts'
-import { checkSchema, migrateSchema, sortsByIndex } from './schema.ts'
+import { checkSchema, migrateSchema, sortsByIndex, updatesFirst } from './schema.ts'
 import { MongoStore } from './store.ts'
 
 /**
@@ -84,12 +84,14 @@ export class MongoBackend extends OptimisticBackend {
   ): Promise<MongoBackend> {
     const db = new Database(client, options)
     await (options.migrate ? migrateSchema(db) : checkSchema(db))
-    const [isOrdered, hasStreams] = await Promise.all([
+    const [isOrdered, hasStreams, updatesInOrder] = await Promise.all([
       sortsByIndex(db),
       hasChangeStreams(db),
+      updatesFirst(db),
       db.now(),
     ])
-    const store = new MongoStore(db, options, { isOrdered, hasStreams }, release)
+    const features = { isOrdered, hasStreams, updatesInOrder }
+    const store = new MongoStore(db, options, features, release)
     return new MongoBackend(options, store, hasStreams)
   }
 }

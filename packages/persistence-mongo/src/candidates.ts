@@ -1,6 +1,6 @@
 import type { WorkerFilter } from '@sayiir/persistence-core'
 import { compareIds, isServed, type WorkRequest } from '@sayiir/persistence-core/adapter'
-import type { Document } from 'mongodb'
+import { Binary, type Document } from 'mongodb'
 import type { Database } from './database.ts'
 import type { ReadyQuery, ReadyQueue } from './ready-queue.ts'
 import type { EntryDoc, InstanceDoc } from './records.ts'
@@ -26,6 +26,13 @@ export interface Candidate {
   readonly entry: EntryDoc
   /** Its instance, as {@link CLAIMED} has it. */
   readonly doc: InstanceDoc
+}
+
+/** Bytes of an instance, roughly. */
+export function sizeOf({ i, l, h, e }: InstanceDoc): number {
+  const payloads = [i, ...l.map(({ p }) => p)]
+  const inPlace = payloads.map((payload) => (payload instanceof Binary ? payload.length() : 0))
+  return inPlace.reduce((sum, bytes) => sum + bytes, 1024 + h.length + 300 * e.length)
 }
 
 /** Finds the tasks that a worker may have. */

@@ -1,9 +1,10 @@
 import type { ClaimedEntry, ClaimRequest } from '@sayiir/persistence-core/adapter'
 import { Binary } from 'mongodb'
+import type { BestClaim } from './best-claim.ts'
 import { type Candidate, CLAIMED } from './candidates.ts'
 import type { Database, InstancesUpdate, InstanceUpdate } from './database.ts'
 import { bulkError, isPassing, toBackendError } from './errors.ts'
-import { derive, isLate, literal, nextToken, setInTime } from './expressions.ts'
+import { derive, isRefusal, literal, nextToken, setInTime } from './expressions.ts'
 import { bytesOf } from './payloads.ts'
 import { type EntryDoc, entryClaim, type InstanceDoc, toClaim } from './records.ts'
 import type { MongoSnapshotStore } from './snapshot-store.ts'
@@ -11,7 +12,7 @@ import { LONG_TAIL, type Tails } from './tail.ts'
 import type { Upkeep } from './upkeep.ts'
 
 /** Milliseconds by which the time of a claim may be off from the server's clock. */
-const TOLERANCE_MS = 1000
+export const TOLERANCE_MS = 1000
 
 /** Claims that are worth an update of their own. */
 const MIN_GROUP = 3
@@ -92,7 +93,7 @@ export class Claims {
       return matched === made.length
     } catch (error) {
       const { writeErrors } = bulkError(error)
-      if (writeErrors.length > 0 && writeErrors.every(isLate)) {
+      if (writeErrors.length > 0 && writeErrors.every(isRefusal)) {
         await this.#db.now()
         return false
       }
@@ -100,6 +101,30 @@ export class Claims {
       if (isPassing(error)) return false
       throw toBackendError(error)
     }
+  }
+
+  /** Claims what is supposed to be the best; null: it is not. */
+  async takeBest(best: BestClaim): Promise<ClaimedEntry | null> {
+    const { filter, update, sort } = best.send()
+    try {
+      const { matchedCount } = await this.#db.raw(() =>
+        this.#db.instances.updateOne(filter, update, { sort }),
+      )
+      best.outcome = matchedCount === 1 ? 'landed' : 'refused'
+    } catch (error) {
+      if (isRefusal(error)) best.outcome = 'refused'
+      else if (!isPassing(error)) throw toBackendError(error)
+    }
+    return this.takenBest(best)
+  }
+
+  /** The task of a claim that was sent; null: it has not landed. */
+  async takenBest(best: BestClaim): Promise<ClaimedEntry | null> {
+    if (best.outcome === 'unknown') await best.look()
+    if (best.outcome !== 'landed') return null
+    const { doc, claim } = best
+    const entry = doc.e.find(({ b }) => b === claim.batch)
+    return entry === undefined ? null : this.toClaimed(doc, entry)
   }
 
   /** Reads which claims were made. */
@@ -139,7 +164,7 @@ export class Claims {
 }
 
 /** What a claim of tasks makes of an instance that is known. */
-function claimIn(
+export function claimIn(
   before: InstanceDoc,
   taskIds: readonly string[],
   { request: { workerId, ttlMs }, batch }: Claim,
@@ -183,6 +208,18 @@ function forgets({ cm }: InstanceDoc, taskIds: readonly string[]): boolean {
 
 function updateOne({ before, doc, taskIds }: Made, at: number): InstanceUpdate {
   const { _id, g, y } = before
+  const sets = claimSets(before, doc, taskIds)
+  return {
+    updateOne: { filter: { _id, g, y }, update: [setInTime(sets, at, TOLERANCE_MS)] },
+  }
+}
+
+/** What a claim sets in an instance of which it is known what becomes of it. */
+export function claimSets(
+  before: InstanceDoc,
+  doc: InstanceDoc,
+  taskIds: readonly string[],
+): Readonly<Record<string, unknown>> {
   const sets: Record<string, unknown> = {
     e: literal(doc.e),
     q: literal(doc.q),
@@ -195,9 +232,7 @@ function updateOne({ before, doc, taskIds }: Made, at: number): InstanceUpdate {
     const stays = { $not: [{ $in: ['$$v.t', literal(taskIds)] }] }
     sets.cm = { $filter: { input: '$cm', as: 'v', cond: stays } }
   }
-  return {
-    updateOne: { filter: { _id, g, y }, update: [setInTime(sets, at, TOLERANCE_MS)] },
-  }
+  return sets
 }
 
 /** One for instances with one task each, which differ in nothing that it writes but the names of the claims. */

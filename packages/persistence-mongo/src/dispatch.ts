@@ -8,10 +8,12 @@ import {
   type WorkRequest,
 } from '@sayiir/persistence-core/adapter'
 import type { Filter } from 'mongodb'
+import { BestClaim } from './best-claim.ts'
 import { Candidates, CLAIMED } from './candidates.ts'
 import { type Claim, Claims, inputOf } from './claims.ts'
 import type { Database } from './database.ts'
 import { SHARD_KEY_NOT_FOUND, toBackendError } from './errors.ts'
+import { Guesses } from './guesses.ts'
 import type { ReadyQuery, ReadyQueue } from './ready-queue.ts'
 import type { InstanceDoc } from './records.ts'
 import type { Routes } from './routes.ts'
@@ -33,9 +35,14 @@ export class Dispatch {
   readonly #candidates: Candidates
   readonly #claims: Claims
   readonly #queue: CallQueue<Claim, Dispatched<ClaimedEntry>>
+  /** Null: the server can not tell whether one is right, or needs none. */
+  readonly #guesses: Guesses | null
+  /** Claims that are not answered yet. */
+  #open = 0
   /** Whether a change must name its document: a cluster of MongoDB 6 does not look for it on its shards. */
   #needsKey = false
 
+  /** @param guesses Whether lone claims name the task that they expect to be the best. */
   constructor(
     db: Database,
     snapshots: MongoSnapshotStore,
@@ -43,6 +50,7 @@ export class Dispatch {
     routes: Routes,
     ready: ReadyQueue,
     tails: Tails,
+    guesses: boolean,
   ) {
     this.#db = db
     this.#snapshots = snapshots
@@ -51,6 +59,7 @@ export class Dispatch {
     this.#ready = ready
     this.#candidates = new Candidates(db, ready)
     this.#claims = new Claims(db, snapshots, upkeep, tails)
+    this.#guesses = guesses ? new Guesses() : null
     this.#queue = new CallQueue({
       send: (claims) => this.#claim(claims),
       maxCalls: 100,
@@ -65,8 +74,45 @@ export class Dispatch {
     this.#candidates.failed(workerId)
   }
 
-  claim(request: ClaimRequest, batch: string): Promise<Dispatched<ClaimedEntry>> {
-    return this.#queue.call({ request, batch })
+  async claim(request: ClaimRequest, batch: string): Promise<Dispatched<ClaimedEntry>> {
+    this.#open += 1
+    try {
+      return await this.#queue.call({ request, batch })
+    } finally {
+      this.#open -= 1
+    }
+  }
+
+  /**
+   * A claim to be sent with a write, of what should be the best task; then {@link taken} has to be
+   * asked for it. Null: it is not known, or it is time for what other claims see to.
+   */
+  best(claim: Claim): BestClaim | null {
+    const isAlone = this.#open === 0 && !this.#upkeep.isDue
+    return isAlone && isUnfiltered(claim) ? this.#guess(claim) : null
+  }
+
+  /** The task that was claimed so; null: none was, so that it has to be looked for. */
+  async taken(best: BestClaim): Promise<ClaimedEntry | null> {
+    const claimed = await this.#claims.takenBest(best)
+    this.#learn(best)
+    return claimed
+  }
+
+  #guess(claim: Claim): BestClaim | null {
+    const { workerId } = claim.request
+    if (this.#candidates.hasFailed(workerId)) return null
+    const next = this.#guesses?.next(workerId)
+    if (next == null) return null
+    const { candidate, isTied } = next
+    const query: ReadyQuery = { routes: null, workerId, own: false }
+    const filter = this.#ready.ranges(query, candidate.doc.q?.k ?? 0)
+    return new BestClaim(this.#db, claim, candidate, filter, isTied)
+  }
+
+  #learn({ outcome, candidate }: BestClaim): void {
+    if (outcome === 'unsent') this.#guesses?.giveBack(candidate)
+    else this.#guesses?.wasRight(outcome === 'landed')
   }
 
   async find(request: WorkRequest): Promise<Dispatched<FoundTask>> {
@@ -160,7 +206,8 @@ export class Dispatch {
       const isPlain = filter.tags === undefined && !this.#candidates.hasFailed(workerId)
       const [only] = wanting
       if (isPlain && !this.#needsKey && wanted === 1 && only?.claim.request.limit === 1) {
-        const claimed = await this.#claimBest(only.claim, routes)
+        const claimed =
+          (await this.#claimGuessed(only.claim)) ?? (await this.#claimBest(only.claim, routes))
         if (claimed !== null) return void tasks.get(only.claim)?.push(claimed)
       }
       // A claim that has expired already is not made anew by the call that made it.
@@ -177,6 +224,21 @@ export class Dispatch {
       await this.#claims.take(shares, (claim, entry) => tasks.get(claim)?.push(entry))
       if (candidates.length < wanted && rounds > 0) return
     }
+  }
+
+  /** The task that should be the best; null where that is not known, or was wrong. */
+  async #claimGuessed(claim: Claim): Promise<ClaimedEntry | null> {
+    if (this.#guesses === null || this.#open > 1 || !isUnfiltered(claim)) return null
+    const { wanted } = this.#guesses
+    if (wanted > 0) {
+      const found = await this.#candidates.best(claim.request, null, wanted)
+      this.#guesses.found(claim.request.workerId, found, wanted)
+    }
+    const best = this.#guess(claim)
+    if (best === null) return null
+    const claimed = await this.#claims.takeBest(best)
+    this.#learn(best)
+    return claimed
   }
 
   /** The best task, in one step; null where there is none, or only the worker's own failures. */
@@ -204,6 +266,7 @@ export class Dispatch {
     }
     const claimedIn = ({ e }: InstanceDoc) => e.find(({ b }) => b === batch)
     const [doc] = await this.#ready.best(query, 1, claim, (one) => claimedIn(one)?.o ?? 0)
+    this.#guesses?.claimed(doc !== undefined)
     if (doc === undefined) return null
     const u = await settleClaim(this.#db, doc)
     const entry = claimedIn(doc)
@@ -213,4 +276,8 @@ export class Dispatch {
 
 function keyOf({ instanceId, taskId }: { instanceId: string; taskId: string }): string {
   return `${instanceId}\0${taskId}`
+}
+
+function isUnfiltered({ request: { filter } }: Claim): boolean {
+  return filter.tags === undefined && filter.definitionHashes === undefined
 }

@@ -23,29 +23,40 @@ export function nextToken(last: number, at: number): number {
 /** What counts the changes of a document that a claim must know of, one more. */
 export const NEXT_CHANGE: Document = { $add: ['$y', 1] }
 
-/** What the error begins with by which the server refuses a change whose time is off. */
-const LATE = 'sayiir: late'
+/** What the error begins with by which the server refuses a change, such as one whose time is off. */
+const REFUSED = 'sayiir: refused'
 
 /**
  * A stage that sets fields where a time is about the server's. Otherwise it fails: a stage that
  * changed nothing would count as a change on some servers. Filters could not compare with the
  * server's clock on all of them.
+ *
+ * @param conditions What must hold besides.
  */
 export function setInTime(
   sets: Readonly<Record<string, unknown>>,
   at: number,
   toleranceMs: number,
+  conditions: readonly Document[] = [],
 ): Document {
   const isInTime = { $lte: [{ $abs: { $subtract: [NOW, at] } }, toleranceMs] }
-  // Not a constant, which would be worked out before it is known whether it is needed.
-  const fail = { $toInt: { $concat: [LATE, '$g'] } }
-  return { $replaceWith: { $cond: [isInTime, { $mergeObjects: ['$$ROOT', sets] }, fail] } }
+  const isRight = conditions.length === 0 ? isInTime : { $and: [...conditions, isInTime] }
+  return { $replaceWith: { $cond: [isRight, { $mergeObjects: ['$$ROOT', sets] }, failWith('$g')] } }
 }
 
-/** Whether an error is the one of {@link setInTime}. */
-export function isLate(error: unknown): boolean {
+/**
+ * An expression that fails, with an error that {@link isRefusal} knows.
+ *
+ * @param field One that is a text: a constant would be worked out before it is known whether it is needed.
+ */
+export function failWith(field: string): Document {
+  return { $toInt: { $concat: [REFUSED, field] } }
+}
+
+/** Whether an error is the one of {@link setInTime} or {@link failWith}. */
+export function isRefusal(error: unknown): boolean {
   const { message, errmsg } = error as { message?: unknown; errmsg?: unknown }
-  return String(message ?? errmsg).includes(LATE)
+  return String(message ?? errmsg).includes(REFUSED)
 }
 
 /** A value that is data, whatever it looks like: a text may begin with `$`. */

@@ -51,7 +51,7 @@ export class ReadyQueue {
   }
 
   /** Selects instances whose best free task is due and of a rank up to a bound, without passing over what is not due. */
-  #ranges(query: ReadyQuery, bound: number): Filter<InstanceDoc> {
+  ranges(query: ReadyQuery, bound: number): Filter<InstanceDoc> {
     const now = Math.floor(this.#db.clock.now())
     // Those with one bound are one range: a condition fewer for the server to plan.
     const byBound = Map.groupBy(PRIORITIES, (priority) =>
@@ -112,7 +112,7 @@ export class ReadyQueue {
     search: (filter: Filter<InstanceDoc>) => Promise<readonly T[]>,
     rankOf: (found: T) => number,
   ): Promise<readonly T[]> {
-    if (this.#isOrdered || query.own) return search(this.#ranges(query, Number.MAX_SAFE_INTEGER))
+    if (this.#isOrdered || query.own) return search(this.ranges(query, Number.MAX_SAFE_INTEGER))
     const key = JSON.stringify(query.routes)
     const size = Math.max(WINDOW, 4 * wanted)
     let window = this.#windows.get(key)
@@ -126,7 +126,7 @@ export class ReadyQueue {
       const end = at + wanted + slice
       const isWhole = end >= ranks.length
       const upTo = isWhole ? bound : (ranks[end - 1] ?? bound)
-      const found = await search(this.#ranges(query, upTo))
+      const found = await search(this.ranges(query, upTo))
       const [first] = found
       if (first !== undefined) {
         const rank = rankOf(first)
@@ -160,7 +160,7 @@ export class ReadyQueue {
     for (let steps = 0; steps < MAX_STEPS; steps += 1) {
       const docs = await this.#db.again(() =>
         this.#db.instances
-          .find(this.#ranges(query, bound), {
+          .find(this.ranges(query, bound), {
             projection: { _id: 0, 'q.k': 1 },
             batchSize: size + 1,
           })

@@ -2,12 +2,18 @@ import { BackendError } from '@sayiir/persistence-core'
 import { pause } from '@sayiir/persistence-core/adapter'
 import type { IndexDescription } from 'mongodb'
 import type { Database } from './database.ts'
-import { DUPLICATE_KEY, UNAUTHORIZED } from './errors.ts'
+import { isDuplicate, isPassing, toBackendError, UNAUTHORIZED } from './errors.ts'
+import { failWith } from './expressions.ts'
 import { CLOCK_STEP_MS } from './snapshot-store.ts'
 
 /** The version of collections and indexes; one more with every change that an older version would misread. */
 const SCHEMA = 1
 const SCHEMA_ID = 'schema'
+/** Two documents that nobody changes: which of them an update takes tells what a server can do. */
+const PROBES = [
+  { _id: 'probe:1', order: 1 },
+  { _id: 'probe:2', order: 2 },
+] as const
 /** Tries to make the indexes while others make them too. */
 const MAX_TRIES = 20
 
@@ -72,13 +78,15 @@ export async function migrateSchema(db: Database): Promise<void> {
       await pause(tries * 20 * Math.random())
     }
   }
-  await db.again(async () => {
-    try {
-      await db.meta.insertOne({ _id: SCHEMA_ID, version: SCHEMA })
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== DUPLICATE_KEY) throw error
-    }
-  })
+  for (const doc of [...PROBES, { _id: SCHEMA_ID, version: SCHEMA }]) {
+    await db.again(async () => {
+      try {
+        await db.meta.insertOne(doc)
+      } catch (error) {
+        if (!isDuplicate(error)) throw error
+      }
+    })
+  }
   await checkSchema(db)
 }
 
@@ -122,4 +130,28 @@ export async function sortsByIndex(db: Database): Promise<boolean> {
   const { queryPlanner } = plan as { queryPlanner?: { winningPlan?: unknown } }
   const winner = queryPlanner?.winningPlan
   return winner !== undefined && !JSON.stringify(winner).includes('"SORT"')
+}
+
+/** Whether an update of one document takes the first in an order that it is given. */
+export async function updatesFirst(db: Database): Promise<boolean> {
+  const ids = PROBES.map(({ _id }) => _id)
+  try {
+    for (const [_id, direction] of [
+      [ids[0], 1],
+      [ids[1], -1],
+    ] as const) {
+      const isIt = { $cond: [{ $eq: ['$_id', _id] }, '$$ROOT', failWith('$_id')] }
+      const { matchedCount } = await db.raw(() =>
+        db.meta.updateOne({ _id: { $in: ids } }, [{ $replaceWith: isIt }], {
+          sort: { order: direction },
+        }),
+      )
+      if (matchedCount !== 1) return false
+    }
+    return true
+  } catch (error) {
+    if (isPassing(error)) throw toBackendError(error)
+    // It does not know of it, or took another one.
+    return false
+  }
 }

@@ -6,6 +6,7 @@ import type {
   StoredInstance,
 } from '@sayiir/persistence-core/adapter'
 import type { Document } from 'mongodb'
+import type { BestClaim } from './best-claim.ts'
 import type { Database } from './database.ts'
 import { eventKey } from './event-update.ts'
 import { partsOf } from './part-ids.ts'
@@ -105,10 +106,19 @@ export class MongoSnapshotStore {
     throw tooBusy(instanceId)
   }
 
-  /** The compare-and-set; null: refused. */
-  async write(write: InstanceWrite, id: string): Promise<Written | null> {
+  /**
+   * The compare-and-set; null: refused.
+   *
+   * @param startedAt When the store was asked for it, by the monotonic clock.
+   * @param beside A claim that may travel with it.
+   */
+  async write(
+    write: InstanceWrite,
+    id: string,
+    startedAt: number,
+    beside: BestClaim | null,
+  ): Promise<Written | null> {
     const packed = packedOf(write.after.generation)
-    const startedAt = performance.now()
     const payloads = await this.#pack(write, packed)
     let written: Written | null = null
     let isKnown = false
@@ -122,10 +132,10 @@ export class MongoSnapshotStore {
         const plan = (isExact: boolean) =>
           planWrite(write, id, payloads, this.#agingIntervalMs, startedAt, isExact)
         const first = plan(false)
-        written = await this.#queue.write(first)
+        written = await this.#queue.write({ ...first, beside })
         // It may be for the token only.
         if (written === null && first.known?.own != null)
-          written = await this.#queue.write(plan(true))
+          written = await this.#queue.write({ ...plan(true), beside: null })
       }
       isKnown = true
     } finally {

@@ -35,6 +35,8 @@ export interface ServerFeatures {
   /** Whether it reads a sort off an index. */
   readonly isOrdered: boolean
   readonly hasStreams: boolean
+  /** Whether an update of one document takes the first in an order. */
+  readonly updatesInOrder: boolean
 }
 
 /** What a `MongoBackend` stands on: the parts of it, put together. */
@@ -52,12 +54,14 @@ export class MongoStore implements OptimisticStore {
   readonly #tails: Tails
   readonly #upkeep: Upkeep
   readonly #wakeups: Wakeups
+  /** Writes that are not answered yet. */
+  #writing = 0
 
   /** @param release Closes the client, if it is ours. */
   constructor(
     db: Database,
     options: CheckedOptions,
-    { isOrdered, hasStreams }: ServerFeatures,
+    { isOrdered, hasStreams, updatesInOrder }: ServerFeatures,
     release: () => Promise<void>,
   ) {
     const { agingIntervalMs, pollIntervalMs } = options
@@ -84,6 +88,8 @@ export class MongoStore implements OptimisticStore {
       this.#routes,
       ready,
       this.#tails,
+      // One that reads an index in its order finds and claims the best in one step for less.
+      updatesInOrder && !isOrdered,
     )
     this.#wakeups = new Wakeups(db, this.#dispatch, pollIntervalMs, hasStreams)
   }
@@ -119,29 +125,47 @@ export class MongoStore implements OptimisticStore {
   }
 
   async write(write: InstanceWrite): Promise<WriteResult> {
+    // What its time may be off by: all that comes before it is sent is within the call.
+    const startedAt = performance.now()
+    this.#writing += 1
+    try {
+      return await this.#write(write, startedAt)
+    } finally {
+      this.#writing -= 1
+    }
+  }
+
+  async #write(write: InstanceWrite, startedAt: number): Promise<WriteResult> {
     const { instanceId, after, claimNext } = write
     for (const { tags } of after.entries) await this.#routes.add(after.head.definitionHash, tags)
     const id = this.#snapshots.newId()
     // The best of any instance does not depend on this write, so both go at once.
-    const early =
+    const request =
       claimNext !== null &&
       claimNext.own === null &&
       !this.#mayBeOwn(write) &&
       isAlone(write) &&
       holdsOn(write)
-        ? this.#claimAhead(claimNext.request, id)
+        ? claimNext.request
         : null
+    const best =
+      request !== null && this.#writing === 1 ? this.#dispatch.best({ request, batch: id }) : null
+    const early = request !== null && best === null ? this.#claimAhead(request, id) : null
     // What becomes of it is asked for after the write.
     early?.catch(() => undefined)
+    const taken = async (): Promise<ClaimedEntry | null> => {
+      if (early !== null) return (await early).next
+      return best === null ? null : this.#dispatch.taken(best)
+    }
     let written: Awaited<ReturnType<MongoSnapshotStore['write']>>
     try {
-      written = await this.#snapshots.write(write, id)
+      written = await this.#snapshots.write(write, id, startedAt, best)
     } catch (error) {
-      if (early !== null) this.#db.later(async () => this.#giveBack((await early).next))
+      this.#db.later(async () => this.#giveBack(await taken()))
       throw error
     }
     if (written === null) {
-      if (early !== null) await this.#giveBack((await early).next)
+      await this.#giveBack(await taken())
       return { written: false, now: await this.#db.now() }
     }
     const { now, care, own } = written
@@ -158,6 +182,8 @@ export class MongoStore implements OptimisticStore {
     if (isOpen(after) && after.entries.length > 0) this.#wakeups.noteWork()
     if (claimNext === null) return { written: true, now, next: null, due: [] }
     if (own !== null) return { written: true, now, next: ownEntry(instanceId, own), due: [] }
+    const guessed = best === null ? null : await this.#dispatch.taken(best)
+    if (guessed !== null) return { written: true, now, next: guessed, due: [] }
     const { next, due } = await (early ?? this.#claimAhead(claimNext.request, id))
     return { written: true, now, next, due }
   }

@@ -1,12 +1,19 @@
 import { BackendError } from '@sayiir/persistence-core'
 import { CallQueue, compareIds, quote } from '@sayiir/persistence-core/adapter'
 import type { AnyBulkWriteOperation, Document } from 'mongodb'
+import type { BestClaim } from './best-claim.ts'
 import type { Database } from './database.ts'
 import { bulkError, isDuplicate, isPassing, toBackendError } from './errors.ts'
-import { isLate } from './expressions.ts'
+import { isRefusal } from './expressions.ts'
 import { partsOf } from './part-ids.ts'
 import type { EntryDoc, InstanceDoc, MarkerDoc } from './records.ts'
 import { REMEMBERED_WRITES, type WritePlan } from './write-plan.ts'
+
+/** A write, and what may travel with it. */
+export interface QueuedWrite extends WritePlan {
+  /** A claim that is sent with the write where that is alone; what becomes of it, it tells itself. */
+  readonly beside: BestClaim | null
+}
 
 /** What a document tells after a write. */
 export interface Written {
@@ -42,11 +49,11 @@ type ReadBack = Pick<InstanceDoc, '_id' | 'g' | 'n' | 'w' | 'u'> & {
  */
 export class WriteQueue {
   readonly #db: Database
-  readonly #queue: CallQueue<WritePlan, Written | null | Error>
+  readonly #queue: CallQueue<QueuedWrite, Written | null | Error>
 
   constructor(db: Database) {
     this.#db = db
-    this.#queue = new CallQueue({
+    this.#queue = new CallQueue<QueuedWrite, Written | null | Error>({
       send: (plans) => this.#send(plans),
       maxCalls: 100,
       maxBytes: 8 * 1024 * 1024,
@@ -56,15 +63,16 @@ export class WriteQueue {
   }
 
   /** Null: it was refused. */
-  async write(plan: WritePlan): Promise<Written | null> {
+  async write(plan: QueuedWrite): Promise<Written | null> {
     const result = await this.#queue.call(plan)
     if (result instanceof Error) throw result
     return result
   }
 
-  async #send(plans: readonly WritePlan[]): Promise<readonly (Written | null | Error)[]> {
+  async #send(plans: readonly QueuedWrite[]): Promise<readonly (Written | null | Error)[]> {
     const [only, ...others] = plans
-    if (only !== undefined && others.length === 0) return [await settled(this.#one(only))]
+    if (only !== undefined && others.length === 0)
+      return [await settled(this.#one(only, only.beside))]
     // Of two writes of one instance, the second can be right only once the first has landed.
     const seen = new Set<string>()
     const together: WritePlan[] = []
@@ -104,7 +112,7 @@ export class WriteQueue {
       for (const one of writeErrors) failed.set(one.index, one)
       if (
         writeErrors.length === 0 ||
-        writeErrors.some((one) => !isDuplicate(one) && !isLate(one))
+        writeErrors.some((one) => !isDuplicate(one) && !isRefusal(one))
       ) {
         // Whatever it was, it may concern only some of them.
         const resend = plans.map(async (plan) =>
@@ -145,9 +153,9 @@ export class WriteQueue {
     for (const plan of plans) results.set(plan, this.#answer(plan, byId.get(plan.write.instanceId)))
   }
 
-  async #one(plan: WritePlan): Promise<Written | null> {
+  async #one(plan: WritePlan, beside: BestClaim | null = null): Promise<Written | null> {
     try {
-      return await this.#once(plan)
+      return await this.#once(plan, beside)
     } catch (error) {
       if (!isPassing(error)) throw toBackendError(error)
     }
@@ -165,7 +173,7 @@ export class WriteQueue {
     }
   }
 
-  async #once(plan: WritePlan): Promise<Written | null> {
+  async #once(plan: WritePlan, beside: BestClaim | null = null): Promise<Written | null> {
     const { insert, filter, update, own, known } = plan
     if (insert !== null) {
       try {
@@ -178,10 +186,9 @@ export class WriteQueue {
     }
     try {
       if (known !== null) {
-        const { matchedCount } = await this.#db.raw(() =>
-          this.#db.instances.updateOne(filter, update()),
-        )
-        return matchedCount === 0 ? null : { now: this.#db.clock.now(), ...known }
+        const hasLanded =
+          beside === null ? await this.#update(plan) : await this.#updateBeside(plan, beside)
+        return hasLanded ? { now: this.#db.clock.now(), ...known } : null
       }
       const doc = await this.#db.raw(() =>
         this.#db.instances.findOneAndUpdate(filter, update(), {
@@ -191,8 +198,45 @@ export class WriteQueue {
       )
       return this.#answer(plan, doc as unknown as ReadBack | null)
     } catch (error) {
-      if (isLate(error)) return null
+      if (isRefusal(error)) return null
       throw error
+    }
+  }
+
+  async #update({ filter, update }: WritePlan): Promise<boolean> {
+    const { matchedCount } = await this.#db.raw(() =>
+      this.#db.instances.updateOne(filter, update()),
+    )
+    return matchedCount > 0
+  }
+
+  /** The write and a claim in one command; whether the write has landed. */
+  async #updateBeside({ filter, update }: WritePlan, beside: BestClaim): Promise<boolean> {
+    const operations: AnyBulkWriteOperation<InstanceDoc>[] = [
+      { updateOne: { filter, update: update() } },
+      { updateOne: beside.send() },
+    ]
+    try {
+      const { matchedCount } = await this.#db.raw(() =>
+        this.#db.instances.bulkWrite(operations, { ordered: false }),
+      )
+      if (matchedCount === 1) {
+        // One of the two.
+        await beside.look()
+        return beside.outcome !== 'landed'
+      }
+      beside.outcome = matchedCount === 0 ? 'refused' : 'landed'
+      return matchedCount > 0
+    } catch (error) {
+      const { writeErrors, result } = bulkError(error)
+      if (writeErrors.length === 0) throw error
+      const failed = writeErrors.find(({ index }) => index === 0)
+      const refused = writeErrors.find(({ index }) => index === 1)
+      const landed = result?.matchedCount === 1
+      if (refused !== undefined) beside.outcome = isRefusal(refused) ? 'refused' : 'unknown'
+      else beside.outcome = landed ? 'landed' : 'refused'
+      if (failed !== undefined && !isRefusal(failed)) throw error
+      return failed === undefined && landed
     }
   }
 

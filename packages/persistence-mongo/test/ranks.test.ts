@@ -45,13 +45,14 @@ test('D8 a claim among many that were stored at once sorts a few of them, where 
   await Promise.all(Array.from({ length: MANY }, (_, n) => backend.saveSnapshot(atTask(`i${n}`))))
   const searches: Document[] = []
   client.on('commandStarted', ({ command, commandName }: CommandStartedEvent) => {
-    if (commandName === 'findAndModify') searches.push(command)
+    if (commandName === 'findAndModify') searches.push(command.query)
+    if (commandName === 'update') searches.push(command.updates[0].q)
   })
   const claim = () => backend.claimAvailableTasks({ workerId: 'w', limit: 1, ttlMs: 60_000 })
   for (let round = 0; round < 5; round += 1) {
     searches.length = 0
     expect(await claim()).toHaveLength(1)
-    const query = searches.at(-1)?.query as Document
+    const query = searches.at(-1) as Document
     // A server that reads a sort off the index gets no bound but the time: a range for each priority.
     const isBounded = (query.$or as Document[]).length < 5
     // The one that was claimed is not among them any more.

@@ -12,7 +12,7 @@ test('twenty backends set up an empty database at once', async () => {
   expect(names.toSorted()).toEqual(
     ['_id_', 'care', 'ended', 'gone', 'mixed', 'ready', 'ready_by_route'].toSorted(),
   )
-  expect(await t.meta.countDocuments()).toBe(1)
+  expect(await t.meta.countDocuments()).toBe(3)
 })
 
 test('twenty processes set up an empty database at once', async () => {
@@ -26,7 +26,7 @@ test('twenty processes set up an empty database at once', async () => {
   await Promise.all(starters.map((starter) => once(starter, 'message')))
   for (const starter of starters) starter.send('go')
   expect((await Promise.all(exits)).map(([code]) => code)).toEqual(starters.map(() => 0))
-  expect(await t.meta.countDocuments()).toBe(1)
+  expect(await t.meta.countDocuments()).toBe(3)
   expect(await t.instances.indexes()).toHaveLength(7)
 }, 180_000)
 

@@ -1,0 +1,178 @@
+import {
+  type ClaimedTask,
+  createSnapshot,
+  type PersistentBackend,
+  type TaskClaim,
+} from '@sayiir/persistence-core'
+import { MongoBackend } from '@sayiir/persistence-mongo'
+import { startProxy } from '@sayiir/services'
+import { type CommandStartedEvent, type Document, MongoClient } from 'mongodb'
+import { expect, inject, test } from 'vitest'
+import { TestCollections } from './collections.ts'
+
+const MANY = 40
+const TTL_MS = 600_000
+const OUTPUT = new Uint8Array([7])
+
+function idAt(index: number): string {
+  return `i${String(index).padStart(3, '0')}`
+}
+
+function atTask(instanceId: string, priority = 3) {
+  const position = { kind: 'at-task', taskId: 'a' } as const
+  return createSnapshot({ instanceId, definitionHash: 'd', position, priority })
+}
+
+/** So many instances, each of which has waited longer than the next. */
+async function fill(backend: PersistentBackend, count = MANY): Promise<void> {
+  for (let index = 0; index < count; index += 1) await backend.saveSnapshot(atTask(idAt(index)))
+}
+
+async function claimOne(backend: PersistentBackend): Promise<ClaimedTask> {
+  const worker = { workerId: 'w', limit: 1, ttlMs: TTL_MS }
+  const [task] = await backend.claimAvailableTasks(worker)
+  return task ?? expect.fail('nothing to claim')
+}
+
+function commit(backend: PersistentBackend, claim: TaskClaim) {
+  const outcome = { kind: 'completed', output: OUTPUT, next: { finalOutput: OUTPUT } } as const
+  return backend.commitTask({ claim, outcome, claimNext: { ttlMs: TTL_MS } })
+}
+
+/** Commits and claims on, so often; the last one that was claimed. */
+async function goOn(backend: PersistentBackend, from: ClaimedTask, times: number) {
+  let task = from
+  for (let step = 0; step < times; step += 1) {
+    const { next } = await commit(backend, task.claim)
+    task = next ?? expect.fail('nothing was claimed')
+  }
+  return task
+}
+
+const nameOf = ({ task }: ClaimedTask): string => task.instanceId
+
+/** Updates in order: of a server that reads an index in its order there are none. */
+function watchGuesses(client: MongoClient): Document[] {
+  const guesses: Document[] = []
+  client.on('commandStarted', ({ command }: CommandStartedEvent) => {
+    const updates: Document[] = command.updates ?? []
+    if (updates.some(({ sort }) => sort !== undefined)) guesses.push(command)
+  })
+  return guesses
+}
+
+test('D2 a worker that claims one task after the other gets them in order, each once', async () => {
+  await using t = new TestCollections()
+  const client = await new MongoClient(t.url, { monitorCommands: true }).connect()
+  const guesses = watchGuesses(client)
+  const backend = await MongoBackend.fromClient(client, t.options)
+  await fill(backend)
+  const order: string[] = []
+  for (let index = 0; index < MANY / 2; index += 1) {
+    const task = await claimOne(backend)
+    order.push(nameOf(task))
+  }
+  let task = await claimOne(backend)
+  order.push(nameOf(task))
+  while (order.length < MANY) {
+    task = await goOn(backend, task, 1)
+    order.push(nameOf(task))
+  }
+  expect(order).toEqual(Array.from({ length: MANY }, (_, index) => idAt(index)))
+  expect((await commit(backend, task.claim)).next).toBeNull()
+  const { queryPlanner } = await t.instances.find({ 'q.p': 1 }).explain()
+  const isOrdered = queryPlanner?.winningPlan !== undefined
+  // What the server can do decides; where it needs them, commits take them along.
+  if (!isOrdered) expect(guesses.some(({ updates }) => updates.length === 2)).toBe(true)
+  else expect(guesses).toHaveLength(0)
+  await backend.close()
+  await client.close()
+})
+
+test('D2 what another process has made available, and is better, comes first', async () => {
+  await using t = new TestCollections()
+  const [backend, other] = await Promise.all([t.open(), t.open()])
+  await fill(backend)
+  let task = await claimOne(backend)
+  for (const urgent of ['u1', 'u2', 'u3', 'u4']) {
+    task = await goOn(backend, task, 6)
+    expect(nameOf(task)).not.toBe(urgent)
+    await other.saveSnapshot(atTask(urgent, 1))
+    task = await goOn(backend, task, 1)
+    expect(nameOf(task)).toBe(urgent)
+  }
+  // The same without a commit.
+  for (let index = 0; index < 8; index += 1) await claimOne(backend)
+  await other.saveSnapshot(atTask('u5', 1))
+  expect(nameOf(await claimOne(backend))).toBe('u5')
+})
+
+test('D5 what others took, changed or deleted meanwhile is passed over', async () => {
+  await using t = new TestCollections()
+  const [backend, other] = await Promise.all([t.open(), t.open()])
+  await fill(backend)
+  let task = await goOn(backend, await claimOne(backend), 8)
+  const at = (index: number) => idAt(Number(nameOf(task).slice(1)) + index)
+  const taken = { instanceId: at(1), taskId: 'a', workerId: 'other', ttlMs: TTL_MS }
+  expect(await other.claimTask(taken)).not.toBeNull()
+  const expected = at(2)
+  task = await goOn(backend, task, 1)
+  expect(nameOf(task)).toBe(expected)
+  task = await goOn(backend, task, 8)
+  const [deleted, paused, left] = [at(1), at(2), at(3)]
+  await other.deleteSnapshot(deleted)
+  await other.storeSignal(paused, 'pause')
+  task = await goOn(backend, task, 1)
+  expect(nameOf(task)).toBe(left)
+  // Deleted and created anew it is another one, at the end of the queue.
+  task = await goOn(backend, task, 4)
+  const [again, next] = [at(1), at(2)]
+  await other.deleteSnapshot(again)
+  await other.saveSnapshot(atTask(again))
+  task = await goOn(backend, task, 1)
+  expect(nameOf(task)).toBe(next)
+})
+
+test.each([true, false])(
+  'S7 a commit with a claim beside it, whose reply is lost, counts once (retryWrites %s)',
+  async (retryWrites) => {
+    const proxy = await startProxy(inject('mongodb').url)
+    await using t = new TestCollections()
+    const timeoutMs = 1500
+    const clientOptions = { retryWrites, heartbeatFrequencyMS: 500 }
+    const backend = await t.open({ url: proxy.url, timeoutMs, clientOptions })
+    const direct = await t.open()
+    await fill(direct)
+    const task = await goOn(backend, await claimOne(backend), 8)
+    proxy.swallowReplies()
+    const committing = commit(backend, task.claim)
+    await expect
+      .poll(async () => (await direct.loadSnapshot(nameOf(task))).state.status, { timeout: 30_000 })
+      .toBe('completed')
+    proxy.heal()
+    const { next, revision } = await committing
+    expect(revision).toBe(2)
+    // One claim is live: the one that was told of.
+    expect((await direct.stats()).claimed).toBe(1)
+    await direct.renewTaskClaim(next?.claim ?? expect.fail('nothing was claimed'), TTL_MS)
+    await proxy.close()
+  },
+)
+
+test('a commit that is refused gives the claim beside it back', async () => {
+  await using t = new TestCollections()
+  const [backend, other] = await Promise.all([t.open(), t.open()])
+  await fill(backend)
+  const task = await goOn(backend, await claimOne(backend), 8)
+  const next = idAt(Number(nameOf(task).slice(1)) + 1)
+  await other.releaseTaskClaim(task.claim)
+  await expect(commit(backend, task.claim)).rejects.toMatchObject({ code: 'CLAIM_LOST' })
+  await expect.poll(async () => (await other.stats()).claimed).toBe(0)
+  const [first, second] = await other.claimAvailableTasks({
+    workerId: 'x',
+    limit: 2,
+    ttlMs: TTL_MS,
+  })
+  expect([first, second].map((one) => one?.task.instanceId)).toEqual([nameOf(task), next])
+  expect(second?.task.deliveries).toBe(1)
+})
