@@ -4,7 +4,7 @@ import type { BestClaim } from './best-claim.ts'
 import { type Candidate, CLAIMED } from './candidates.ts'
 import type { Database, InstancesUpdate, InstanceUpdate } from './database.ts'
 import { bulkError, isPassing, toBackendError } from './errors.ts'
-import { derive, isRefusal, literal, nextToken, setInTime } from './expressions.ts'
+import { derive, isRefusal, literal, nextToken, OPEN, setInTime } from './expressions.ts'
 import { bytesOf } from './payloads.ts'
 import { type EntryDoc, entryClaim, type InstanceDoc, toClaim } from './records.ts'
 import type { MongoSnapshotStore } from './snapshot-store.ts'
@@ -174,7 +174,7 @@ export function claimIn(
   const e = before.e.map((entry) =>
     taskIds.includes(entry.t) ? entryClaim(entry, workerId, tk, at, ttlMs, batch) : entry,
   )
-  return { ...before, ...derive(true, false, e, at), e, tk, y: before.y + 1 }
+  return { ...before, ...derive(OPEN, e, at), e, tk, y: before.y + 1 }
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type InstanceWrite, isOpen } from '@sayiir/persistence-core/adapter'
+import type { InstanceWrite } from '@sayiir/persistence-core/adapter'
 import type { Document } from 'mongodb'
 import {
   changeEntries,
@@ -9,8 +9,9 @@ import {
   NEXT_TOKEN,
   NOW,
   nextToken,
+  phaseOf,
 } from './expressions.ts'
-import { type EntryDoc, entryClaim, hasSignal, toEntryDoc } from './records.ts'
+import { type EntryDoc, entryClaim, toEntryDoc } from './records.ts'
 
 /** What a write does to the dispatch entries, and what is known of it without a look at the document. */
 export interface EntryUpdate {
@@ -104,7 +105,7 @@ function replaceEntries(
       entry.t === own ? entryClaim(entry, workerId, next, at, ttlMs, id) : entry,
     )
   }
-  const { q, x, u } = derive(isOpen(after), hasSignal(after), entries, at)
+  const { q, x, u } = derive(phaseOf(after), entries, at)
   return {
     sets: {
       e: literal(entries),

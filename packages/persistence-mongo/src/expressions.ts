@@ -1,5 +1,6 @@
+import { isEnded, isOpen, type StoredInstance } from '@sayiir/persistence-core/adapter'
 import type { Document } from 'mongodb'
-import { type EntryDoc, FOREVER, MAX_EXPIRY, type SlotDoc } from './records.ts'
+import { type EntryDoc, FOREVER, hasSignal, MAX_EXPIRY, type SlotDoc } from './records.ts'
 
 /** The server's clock in a pipeline, epoch milliseconds: the same throughout one command. */
 export const NOW: Document = { $toLong: '$$NOW' }
@@ -116,6 +117,8 @@ const FREE: Document = {
   },
 }
 
+const HAS_ENDED: Document = { $in: ['$s', ['completed', 'failed', 'cancelled']] }
+
 const HAS_SIGNAL: Document = { $or: [{ $ne: ['$cs', null] }, { $ne: ['$ps', null] }] }
 
 const LATEST_EXPIRY: Document = { $max: [1, { $max: '$e.x' }] }
@@ -137,7 +140,7 @@ const CARE_OF_ENTRY: Document = {
 
 /**
  * Stages that derive from the entries what the indexes hold: `q`, the best entry that is free, `x`,
- * the routes where those that are free differ, and `u`, when the instance needs care.
+ * the routes where those that are free differ, and `u`, when the instance needs care, or has ended.
  */
 export const DERIVE: readonly Document[] = [
   {
@@ -181,20 +184,46 @@ export const DERIVE: readonly Document[] = [
         $cond: [
           IS_OPEN,
           { $min: { $map: { input: '$e', as: 'v', in: CARE_OF_ENTRY } } },
-          { $cond: [HAS_SIGNAL, LATEST_EXPIRY, null] },
+          {
+            $cond: [
+              HAS_ENDED,
+              { $subtract: [0, '$m'] },
+              { $cond: [HAS_SIGNAL, LATEST_EXPIRY, null] },
+            ],
+          },
         ],
       },
     },
   },
 ]
 
+/** What of an instance, beside its entries, decides what the indexes hold. */
+export interface Phase {
+  /** Whether it hands its tasks out. */
+  readonly isOpen: boolean
+  readonly hasSignal: boolean
+  /** Null: it has not. */
+  readonly endedAt: number | null
+}
+
+export const OPEN: Phase = { isOpen: true, hasSignal: false, endedAt: null }
+
+export function phaseOf(stored: StoredInstance): Phase {
+  const { status } = stored.head.state
+  return {
+    isOpen: isOpen(stored),
+    hasSignal: hasSignal(stored),
+    endedAt: isEnded(status) ? stored.head.updatedAt : null,
+  }
+}
+
 /** What {@link DERIVE} derives, worked out here, of entries that are all known. */
 export function derive(
-  isOpen: boolean,
-  hasSignal: boolean,
+  { isOpen, hasSignal, endedAt }: Phase,
   entries: readonly EntryDoc[],
   now: number,
 ): { readonly q: SlotDoc | null; readonly x: readonly string[] | null; readonly u: number | null } {
+  if (endedAt !== null) return { q: null, x: null, u: -endedAt }
   if (!isOpen) {
     return { q: null, x: null, u: hasSignal ? Math.max(1, ...entries.map(({ x }) => x)) : null }
   }

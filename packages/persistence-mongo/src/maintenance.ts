@@ -33,7 +33,8 @@ export class MongoMaintenance {
     signal: AbortSignal | undefined,
   ): Promise<PruneResult> {
     const filter: Filter<InstanceDoc> = {
-      en: { $gt: 0, $lt: endedBefore },
+      // Of what has ended it tells when, less than zero.
+      u: { $gt: -endedBefore, $lt: 0 },
       s: { $in: [...statuses] },
     }
     const find = (count: number) =>

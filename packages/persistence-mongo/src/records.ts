@@ -5,7 +5,6 @@ import {
   decodeHead,
   encodeHead,
   type HeldClaim,
-  isEnded,
   orderKey,
   type PendingSignals,
   quote,
@@ -133,8 +132,6 @@ export interface InstanceDoc {
   /** Created and updated at. */
   readonly c: number
   readonly m: number
-  /** When it ended. */
-  readonly en: number | null
   readonly h: string
   readonly i: PayloadDoc | null
   readonly f: PayloadDoc | null
@@ -145,6 +142,7 @@ export interface InstanceDoc {
   readonly tk: number
   readonly q: SlotDoc | null
   readonly x: readonly string[] | null
+  /** When it needs care; of one that has ended, when that was, less than zero. */
   readonly u: number | null
   /** The tail: the newest outputs. */
   readonly l: readonly ResultDoc[]
@@ -172,9 +170,8 @@ export interface MarkerDoc {
   readonly tk: number
   /** A generation whose parts have not been deleted yet. */
   readonly sw: string | null
-  /** A date, once they have: it goes away some time after. */
-  readonly gone: Date | null
-  readonly u: number | null
+  /** When that is to be done, and once it is, when the marker goes away. */
+  readonly u: number
 }
 
 /** Longer routes are hashed: an index has no room for them on every server. */
@@ -338,10 +335,7 @@ export function toHeadFields({
   pause,
   queuedEvents,
   version,
-}: StoredInstance): Pick<
-  InstanceDoc,
-  'n' | 's' | 'd' | 'r' | 'm' | 'h' | 'en' | 'cs' | 'ps' | 'qe'
-> {
+}: StoredInstance): Pick<InstanceDoc, 'n' | 's' | 'd' | 'r' | 'm' | 'h' | 'cs' | 'ps' | 'qe'> {
   const { status } = head.state
   return {
     n: version,
@@ -350,7 +344,6 @@ export function toHeadFields({
     r: head.revision,
     m: head.updatedAt,
     h: encodeHead(head),
-    en: isEnded(status) ? head.updatedAt : null,
     cs: toSignalDoc(cancel),
     ps: toSignalDoc(pause),
     qe: queuedEvents,

@@ -4,7 +4,7 @@ import type { IndexDescription } from 'mongodb'
 import type { Database } from './database.ts'
 import { isDuplicate, isPassing, toBackendError, UNAUTHORIZED } from './errors.ts'
 import { failWith } from './expressions.ts'
-import { CLOCK_STEP_MS } from './snapshot-store.ts'
+import { MAX_EXPIRY } from './records.ts'
 
 /** The version of collections and indexes; one more with every change that an older version would misread. */
 const SCHEMA = 1
@@ -19,7 +19,8 @@ const MAX_TRIES = 20
 
 /**
  * Indexes of instances. Each is partial: an instance is in those only that concern it, and what
- * has ended is in none of the first four.
+ * has ended is in the last one only. A server that plans each query anew looks at all of them each
+ * time, also for a document by its id: there are no more than are needed.
  */
 const INSTANCE_INDEXES: readonly IndexDescription[] = [
   // Ready tasks, for workers that take all routes, and for those that take some.
@@ -39,17 +40,8 @@ const INSTANCE_INDEXES: readonly IndexDescription[] = [
     key: { x: 1, 'q.k': 1 },
     partialFilterExpression: { x: { $gt: '' } },
   },
-  // What needs care: claims that expire, timers, control signals.
-  { name: 'care', key: { u: 1 }, partialFilterExpression: { u: { $gt: 0 } } },
-  // What can be pruned.
-  { name: 'ended', key: { en: 1 }, partialFilterExpression: { en: { $gt: 0 } } },
-  // Markers of deleted instances go away by themselves.
-  {
-    name: 'gone',
-    key: { gone: 1 },
-    sparse: true,
-    expireAfterSeconds: (2 * CLOCK_STEP_MS) / 1000,
-  },
+  // What needs care: claims that expire, timers, control signals, markers; and what can be pruned.
+  { name: 'care', key: { u: 1 }, partialFilterExpression: { u: { $gt: -MAX_EXPIRY } } },
 ]
 
 /** Indexes of parts: chunks that nothing may refer to. */

@@ -9,6 +9,7 @@ import type { Document } from 'mongodb'
 import type { BestClaim } from './best-claim.ts'
 import type { Database } from './database.ts'
 import { eventKey } from './event-update.ts'
+import { NOW } from './expressions.ts'
 import { partsOf } from './part-ids.ts'
 import {
   Gone,
@@ -28,6 +29,9 @@ import type { WriteQueue, Written } from './write-queue.ts'
 const TOKENS_PER_MS = 1000
 /** How far a server's clock may be behind another's, or set back, for tokens to grow all the same. */
 export const CLOCK_STEP_MS: number = 3_600_000
+
+/** When a marker goes away: its tokens are behind all that will be given then, whatever clock. */
+const MARKER_END: Document = { $add: [NOW, 2 * CLOCK_STEP_MS] }
 
 /** Fields that reading an instance leaves out: they grow, and others need them. */
 export const LIGHT: Document = { w: 0, cm: 0, ev: 0, ek: 0, rv: 0, cv: 0, l: 0 }
@@ -196,8 +200,7 @@ export class MongoSnapshotStore {
               _id: '$_id',
               tk: '$tk',
               sw: { $cond: ['$pa', '$g', null] },
-              gone: { $cond: ['$pa', null, '$$NOW'] },
-              u: { $cond: ['$pa', 1, null] },
+              u: { $cond: ['$pa', 1, MARKER_END] },
             },
           },
         ],
@@ -213,9 +216,9 @@ export class MongoSnapshotStore {
   async sweep(instanceId: string, generation: string): Promise<void> {
     const { from, to } = partsOf(generation)
     await this.#db.again(() => this.#db.parts.deleteMany({ _id: { $gte: from, $lt: to } }))
-    const gone: Document[] = [{ $set: { sw: null, u: null, gone: '$$NOW' } }]
+    const swept: Document[] = [{ $set: { sw: null, u: MARKER_END } }]
     const marker = { _id: instanceId, sw: generation, g: { $exists: false } }
-    await this.#db.again(() => this.#db.instances.updateOne(marker as Document, gone))
+    await this.#db.again(() => this.#db.instances.updateOne(marker as Document, swept))
   }
 
   async list(page: ListPage): Promise<readonly SnapshotSummary[]> {

@@ -1,4 +1,5 @@
 import { Heap, TIMER_TASK_ID } from '@sayiir/persistence-core/adapter'
+import type { Document } from 'mongodb'
 import type { Database } from './database.ts'
 import { DERIVE } from './expressions.ts'
 import type { MarkerDoc } from './records.ts'
@@ -20,8 +21,8 @@ const GRAIN_MS = 2
 /**
  * What any dispatch call does for all, in bounded numbers: puts tasks back whose claims have
  * expired, or that have become due behind another one of their instance, and finds instances with
- * control signals that nobody is there to apply (rule G4) and timers that are over (rule E1). All
- * of them are in one index, by the time at which they need it.
+ * control signals that nobody is there to apply (rule G4) and timers that are over (rule E1), and
+ * removes markers whose time is over. All of them are in one index, by the time at which they need it.
  */
 export class Upkeep {
   readonly #db: Database
@@ -41,7 +42,7 @@ export class Upkeep {
 
   /** Takes in when an instance will need care. */
   note(time: number | null | undefined): void {
-    if (time == null || time > Number.MAX_SAFE_INTEGER / 2) return
+    if (time == null || time < 0 || time > Number.MAX_SAFE_INTEGER / 2) return
     const rounded = Math.ceil(time / GRAIN_MS) * GRAIN_MS
     if (this.#times.has(rounded)) return
     this.#times.add(rounded)
@@ -90,17 +91,24 @@ export class Upkeep {
       const tookMs = performance.now() - this.#lookedAt
       this.#standsMs = Math.min(Math.max(STANDS_MS, SHARE * tookMs), MAX_STANDS_MS)
       const back: string[] = []
+      const markers: string[] = []
       for (const doc of docs) {
         if (doc.g === undefined) {
-          this.#sweep(doc as unknown as MarkerDoc)
+          const marker = doc as unknown as MarkerDoc
+          if (marker.sw === null) markers.push(marker._id)
+          else this.#sweep(marker)
           continue
         }
         const isTimer = doc.e.some(({ t, s }) => t === TIMER_TASK_ID && s <= now)
         if (doc.cs !== null || doc.ps !== null || isTimer) due.add(doc._id)
         else back.push(doc._id)
       }
+      const care = { $gt: 0, $lte: now }
+      if (markers.length > 0) {
+        const over = { _id: { $in: markers }, g: { $exists: false }, sw: null, u: care } as Document
+        await this.#db.again(() => this.#db.instances.deleteMany(over))
+      }
       if (back.length > 0) {
-        const care = { $gt: 0, $lte: now }
         await this.#db.again(() =>
           this.#db.inOrder(
             back.map((_id) => ({
@@ -110,7 +118,7 @@ export class Upkeep {
         )
         putBack += back.length
       }
-      if (docs.length < LIMIT || back.length === 0) break
+      if (docs.length < LIMIT || back.length + markers.length === 0) break
     }
     return { due: [...due], putBack }
   }

@@ -2,10 +2,9 @@ import { type InstanceWrite, isOpen, type StoredInstance } from '@sayiir/persist
 import type { Document, Filter } from 'mongodb'
 import { type EntryUpdate, type KnownEntries, updateEntries } from './entry-update.ts'
 import { eventDoc, eventKey, eventSets } from './event-update.ts'
-import { derive, literal, NEXT_CHANGE, setInTime } from './expressions.ts'
+import { derive, literal, NEXT_CHANGE, phaseOf, setInTime } from './expressions.ts'
 import {
   FORM,
-  hasSignal,
   type InstanceDoc,
   type PayloadDoc,
   type ResultDoc,
@@ -122,7 +121,7 @@ function newInstance(
     f: payloads.finalOutput ?? null,
     e: entries,
     tk: 0,
-    ...derive(isOpen(after), hasSignal(after), entries, at),
+    ...derive(phaseOf(after), entries, at),
     l: payloads.results,
     lo: results.at(-1)?.order ?? 0,
     cm: [],
@@ -176,13 +175,11 @@ function changedHeadFields(
   before: StoredInstance,
   after: StoredInstance,
 ): Readonly<Record<string, unknown>> {
-  const { s, d, en, qe, cs, ps, ...rest } = toHeadFields(after)
+  const { s, d, qe, cs, ps, ...rest } = toHeadFields(after)
   return {
     ...rest,
     ...(s === before.head.state.status ? undefined : { s }),
     ...(d === before.head.definitionHash ? undefined : { d }),
-    // What has ended does not change.
-    ...(en === null ? undefined : { en }),
     ...(qe === before.queuedEvents ? undefined : { qe }),
     ...(cs === null && before.cancel === null ? undefined : { cs }),
     ...(ps === null && before.pause === null ? undefined : { ps }),

@@ -182,14 +182,30 @@ test('a deletion that was interrupted is ended by whoever looks for work', async
   await vi.waitFor(async () => expect(await t.parts.countDocuments()).toBeGreaterThan(0))
   const doc = await t.instances.findOne({ _id: 'i' })
   // As the first step leaves it.
-  const marker = { tk: doc?.tk, sw: doc?.g, gone: null, u: 1 }
+  const marker = { tk: doc?.tk, sw: doc?.g, u: 1 }
   await t.instances.replaceOne({ _id: 'i' }, marker)
   await expect(backend.loadSnapshot('i')).rejects.toMatchObject({ code: 'NOT_FOUND' })
   await backend.findAvailableTasks({ workerId: 'w', limit: 1 })
   await vi.waitFor(async () => {
     expect(await t.parts.countDocuments()).toBe(0)
-    expect(await t.instances.findOne({ _id: 'i' })).toMatchObject({ sw: null, u: null })
+    expect(await t.instances.findOne({ _id: 'i' })).toMatchObject({ sw: null })
   })
+})
+
+test('what is left of a deleted instance goes away once its time is over, and not before', async () => {
+  await using t = new TestCollections()
+  const backend = await t.open()
+  for (const id of ['i', 'j']) {
+    await run(backend, id, 1, (step) => filled(100, step))
+    await backend.deleteSnapshot(id)
+  }
+  const look = () => backend.findAvailableTasks({ workerId: 'w', limit: 1 })
+  await look()
+  expect(await t.instances.countDocuments({ tk: { $gt: 0 } })).toBe(2)
+  await t.instances.updateOne({ _id: 'i' }, { $set: { u: 1 } })
+  await look()
+  expect(await t.instances.findOne({ _id: 'i' })).toBeNull()
+  expect(await t.instances.findOne({ _id: 'j' })).not.toBeNull()
 })
 
 test('one save may bring more outputs than a document can hold, each of them small', async () => {
