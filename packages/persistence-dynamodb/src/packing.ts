@@ -1,4 +1,5 @@
 import type { AttributeValue } from '@aws-sdk/client-dynamodb'
+import { BackendError } from '@sayiir/persistence-core'
 import type { Attributes } from './expressions.ts'
 
 /** The attribute that holds the others. Who reads less than whole items wants it, and the next one. */
@@ -71,6 +72,7 @@ export function unpack(stored: Attributes): Attributes {
   for (let at = 0; at < text.length; ) {
     const is = text.indexOf('=', at)
     const end = text.indexOf(END, is)
+    if (is < 0 || end < 0) throw damaged()
     attributes[text.slice(at, is)] = attributeOf(text.charAt(is + 1), text.slice(is + 2, end))
     at = end + 1
   }
@@ -98,6 +100,7 @@ function unpackWhole(whole: Uint8Array): Attributes {
   for (let at = 0; at < text.length; ) {
     const is = text.indexOf('=', at)
     const end = text.indexOf(END, is)
+    if (is < 0 || end < 0) throw damaged()
     const kind = text.charAt(is + 1)
     const value = text.slice(is + 2, end)
     if (kind === 'B') {
@@ -142,4 +145,8 @@ function textOf({ S, N, BOOL }: AttributeValue): string | null {
 function attributeOf(kind: string, text: string): AttributeValue {
   if (kind === 'N') return { N: String(Number.parseInt(text, 36)) }
   return kind === 'T' ? { BOOL: true } : { S: text }
+}
+
+function damaged(): BackendError {
+  return new BackendError('SERIALIZATION', 'the stored instance can not be read: it is cut off')
 }

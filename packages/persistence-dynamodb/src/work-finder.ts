@@ -1,3 +1,4 @@
+import { BackendError } from '@sayiir/persistence-core'
 import { isOpen, type WorkRequest } from '@sayiir/persistence-core/adapter'
 import type { Attributes } from './expressions.ts'
 import type { InstanceStore, Known, Parts } from './instance-store.ts'
@@ -163,7 +164,7 @@ export class WorkFinder {
             break
           }
           const instanceId = this.#parts.keys.instanceIdOf(p?.S ?? '')
-          const item = isForClaims ? this.#instances.seenInIndex(entry) : null
+          const item = isForClaims ? ifReadable(() => this.#instances.seenInIndex(entry)) : null
           front.rank = scan.hint({ instanceId, s: s?.S ?? '', of: front.of, item }, time)
         }
       }),
@@ -180,35 +181,51 @@ export class WorkFinder {
         missing <= 0 ? -Infinity : rank,
       )
       if (hints.length === 0) return
-      const found = await this.#knownOf(hints)
-      for (const hint of hints) this.#judge(scan, hint, found.get(hint.instanceId) ?? null)
+      const { found, unreadable } = await this.#knownOf(hints)
+      for (const hint of hints) {
+        if (unreadable.has(hint.instanceId)) continue
+        this.#judge(scan, hint, found.get(hint.instanceId) ?? null)
+      }
     }
   }
 
-  /** The instances that were hinted at, read where the index had them not. */
-  async #knownOf(hints: readonly Hint[]): Promise<ReadonlyMap<string, Known>> {
+  /**
+   * The instances that were hinted at, read where the index had them not. Those that can not be read
+   * are left where they are: they must hold up no others.
+   */
+  async #knownOf(hints: readonly Hint[]): Promise<{
+    readonly found: ReadonlyMap<string, Known>
+    readonly unreadable: ReadonlySet<string>
+  }> {
     const items = new Map(
       hints.flatMap(({ instanceId, item }) => (item === null ? [] : [[instanceId, item]])),
     )
+    const unreadable = new Set<string>()
     const missing = new Set(
       hints.map(({ instanceId }) => instanceId).filter((id) => !items.has(id)),
     )
     if (missing.size > 0) {
       const keys = Array.from(missing, (instanceId) => this.#parts.keys.head(instanceId))
       for (const attributes of await this.#parts.service.getMany(keys)) {
-        const item = this.#instances.seen(attributes)
-        items.set(item.instanceId, item)
+        const item = ifReadable(() => this.#instances.seen(attributes))
+        if (item !== null) items.set(item.instanceId, item)
+        else unreadable.add(this.#parts.keys.instanceIdOf(attributes.p?.S ?? ''))
       }
     }
     const found = new Map<string, Known>()
     await Promise.all(
       Array.from(items.values(), async (item) => {
         if (item.isTombstone) return
-        const state = await this.#instances.decode(item)
-        if (state !== null) found.set(item.instanceId, { item, state })
+        try {
+          const state = await this.#instances.decode(item)
+          if (state !== null) found.set(item.instanceId, { item, state })
+        } catch (error) {
+          if (!isUnreadable(error)) throw error
+          unreadable.add(item.instanceId)
+        }
       }),
     )
-    return found
+    return { found, unreadable }
   }
 
   #judge(scan: WorkScan, hint: Hint, known: Known | null): void {
@@ -234,6 +251,19 @@ export class WorkFinder {
       await this.#parts.markers.removeStale(instanceId, classId, current?.item ?? null, now)
     })
   }
+}
+
+function ifReadable<T>(read: () => T): T | null {
+  try {
+    return read()
+  } catch (error) {
+    if (isUnreadable(error)) return null
+    throw error
+  }
+}
+
+function isUnreadable(error: unknown): boolean {
+  return BackendError.is(error, 'SERIALIZATION') || BackendError.is(error, 'SCHEMA')
 }
 
 /** Whether the instance stands in the index as the hint said, so that it is not the index that lags. */

@@ -1,9 +1,10 @@
+import { BackendError } from '@sayiir/persistence-core'
 import type { ClaimedEntry, ClaimRequest } from '@sayiir/persistence-core/adapter'
 import { Binary } from 'mongodb'
 import type { BestClaim } from './best-claim.ts'
 import { type Candidate, CLAIMED } from './candidates.ts'
 import type { Database, InstancesUpdate, InstanceUpdate } from './database.ts'
-import { bulkError, isPassing, toBackendError } from './errors.ts'
+import { bulkError, isPassing, isUnreadable, toBackendError } from './errors.ts'
 import { derive, isRefusal, literal, nextToken, OPEN, setInTime } from './expressions.ts'
 import { bytesOf } from './payloads.ts'
 import { type EntryDoc, entryClaim, type InstanceDoc, toClaim } from './records.ts'
@@ -60,7 +61,7 @@ export class Claims {
    */
   async take(
     shares: readonly Share[],
-    claimed: (claim: Claim, entry: ClaimedEntry) => void,
+    claimed: (claim: Claim, entry: ClaimedEntry | BackendError) => void,
   ): Promise<void> {
     const at = this.#db.clock.now()
     const latest = new Map<string, InstanceDoc>()
@@ -79,7 +80,7 @@ export class Claims {
     for (const { claim, doc, taskIds } of landed) {
       for (const taskId of taskIds) {
         const entry = doc.e.find(({ t, b }) => t === taskId && b === claim.batch)
-        const one = entry === undefined ? null : await this.toClaimed(doc, entry)
+        const one = entry === undefined ? null : await this.toClaimedOrError(doc, entry)
         if (one !== null) claimed(claim, one)
       }
     }
@@ -124,7 +125,9 @@ export class Claims {
     if (best.outcome !== 'landed') return null
     const { doc, claim } = best
     const entry = doc.e.find(({ b }) => b === claim.batch)
-    return entry === undefined ? null : this.toClaimed(doc, entry)
+    const claimed = entry === undefined ? null : await this.toClaimedOrError(doc, entry)
+    // One that can not be read is claimed, and so out of the way: others are looked for.
+    return BackendError.is(claimed) ? null : claimed
   }
 
   /** Reads which claims were made. */
@@ -148,6 +151,19 @@ export class Claims {
         .toArray(),
     )
     return new Map(docs.map((doc) => [doc._id, doc as InstanceDoc]))
+  }
+
+  /** As `toClaimed`; what is wrong with an instance that can not be read. */
+  async toClaimedOrError(
+    doc: InstanceDoc,
+    entry: EntryDoc,
+  ): Promise<ClaimedEntry | BackendError | null> {
+    try {
+      return await this.toClaimed(doc, entry)
+    } catch (error) {
+      if (isUnreadable(error)) return error
+      throw error
+    }
   }
 
   /** A claimed task, from its instance's document. */

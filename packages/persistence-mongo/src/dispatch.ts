@@ -1,5 +1,6 @@
-import type { TaskWakeup, WorkerFilter } from '@sayiir/persistence-core'
+import { BackendError, type TaskWakeup, type WorkerFilter } from '@sayiir/persistence-core'
 import {
+  CallFailure,
   CallQueue,
   type ClaimedEntry,
   type ClaimRequest,
@@ -12,7 +13,7 @@ import { BestClaim } from './best-claim.ts'
 import { Candidates, CLAIMED } from './candidates.ts'
 import { type Claim, Claims, inputOf } from './claims.ts'
 import type { Database } from './database.ts'
-import { SHARD_KEY_NOT_FOUND, toBackendError } from './errors.ts'
+import { isUnreadable, SHARD_KEY_NOT_FOUND, toBackendError } from './errors.ts'
 import { Guesses } from './guesses.ts'
 import type { ReadyQuery, ReadyQueue } from './ready-queue.ts'
 import type { InstanceDoc } from './records.ts'
@@ -120,11 +121,19 @@ export class Dispatch {
     const routes = await this.#routes.served(request.filter)
     const candidates = await this.#candidates.best(request, routes, request.limit)
     const tasks: FoundTask[] = []
+    let failure: BackendError | null = null
     for (const { instanceId, entry, doc } of candidates) {
-      const stored = await this.#snapshots.stored(doc)
-      if (stored === null) continue
-      tasks.push({ instanceId, taskId: entry.t, stored, ...inputOf(doc, entry) })
+      try {
+        const stored = await this.#snapshots.stored(doc)
+        if (stored !== null) {
+          tasks.push({ instanceId, taskId: entry.t, stored, ...inputOf(doc, entry) })
+        }
+      } catch (error) {
+        if (!isUnreadable(error)) throw error
+        failure ??= error
+      }
     }
+    if (failure !== null && tasks.length === 0) throw failure
     return { now: this.#db.clock.now(), tasks, due }
   }
 
@@ -159,7 +168,9 @@ export class Dispatch {
   }
 
   /** Claims that are in flight together: those that want the same share a search. */
-  async #claim(claims: readonly Claim[]): Promise<readonly Dispatched<ClaimedEntry>[]> {
+  async #claim(
+    claims: readonly Claim[],
+  ): Promise<readonly (Dispatched<ClaimedEntry> | CallFailure)[]> {
     if (!this.#db.clock.isKnown) await this.#db.now()
     const due = new Set<string>()
     if (this.#upkeep.isDue) for (const id of (await this.#upkeep.look(false)).due) due.add(id)
@@ -170,8 +181,9 @@ export class Dispatch {
       groups.set(key, [...(groups.get(key) ?? []), claim])
     }
     const tasks = new Map<Claim, ClaimedEntry[]>(claims.map((claim) => [claim, []]))
+    const failures = new Map<Claim, BackendError>()
     const runAll = () =>
-      Promise.all([...groups.values()].map((group) => this.#claimGroup(group, tasks)))
+      Promise.all([...groups.values()].map((group) => this.#claimGroup(group, tasks, failures)))
     await runAll()
     const isShort = claims.some((claim) => (tasks.get(claim)?.length ?? 0) < claim.request.limit)
     if (isShort) {
@@ -179,23 +191,30 @@ export class Dispatch {
       await runAll()
     }
     const now = this.#db.clock.now()
-    return claims.map((claim, index) => ({
-      now,
-      tasks: tasks.get(claim) ?? [],
-      due: index === 0 ? [...due] : [],
-    }))
+    return claims.map((claim, index) => {
+      const own = tasks.get(claim) ?? []
+      const failure = failures.get(claim)
+      if (failure !== undefined && own.length === 0) return new CallFailure(failure)
+      return { now, tasks: own, due: index === 0 ? [...due] : [] }
+    })
   }
 
   /** Claims of one filter. */
   async #claimGroup(
     claims: readonly Claim[],
     tasks: ReadonlyMap<Claim, ClaimedEntry[]>,
+    failures: Map<Claim, BackendError>,
   ): Promise<void> {
     const [first] = claims
     if (first === undefined) return
     const { filter, workerId } = first.request
     const routes = await this.#routes.served(filter)
     if (routes?.length === 0) return
+    // One that can not be read is claimed like any other, so that the next round finds others.
+    const take = (claim: Claim, entry: ClaimedEntry | BackendError): void => {
+      if (BackendError.is(entry)) failures.set(claim, entry)
+      else tasks.get(claim)?.push(entry)
+    }
     for (let rounds = 0; rounds < MAX_ROUNDS; rounds += 1) {
       const wanting = claims.flatMap((claim) => {
         const missing = claim.request.limit - (tasks.get(claim)?.length ?? 0)
@@ -208,7 +227,10 @@ export class Dispatch {
       if (isPlain && !this.#needsKey && wanted === 1 && only?.claim.request.limit === 1) {
         const claimed =
           (await this.#claimGuessed(only.claim)) ?? (await this.#claimBest(only.claim, routes))
-        if (claimed !== null) return void tasks.get(only.claim)?.push(claimed)
+        if (claimed !== null) {
+          take(only.claim, claimed)
+          if (!BackendError.is(claimed)) return
+        }
       }
       // A claim that has expired already is not made anew by the call that made it.
       const taken = new Set(claims.flatMap((claim) => (tasks.get(claim) ?? []).map(keyOf)))
@@ -221,7 +243,7 @@ export class Dispatch {
         const share = left.splice(0, missing)
         return share.length === 0 ? [] : [{ claim, candidates: share }]
       })
-      await this.#claims.take(shares, (claim, entry) => tasks.get(claim)?.push(entry))
+      await this.#claims.take(shares, take)
       if (candidates.length < wanted && rounds > 0) return
     }
   }
@@ -245,7 +267,7 @@ export class Dispatch {
   async #claimBest(
     { request, batch }: Claim,
     routes: readonly string[] | null,
-  ): Promise<ClaimedEntry | null> {
+  ): Promise<ClaimedEntry | BackendError | null> {
     const { workerId, ttlMs } = request
     const query: ReadyQuery = { routes, workerId, own: false }
     const claim = async (filter: Filter<InstanceDoc>): Promise<readonly InstanceDoc[]> => {
@@ -270,7 +292,7 @@ export class Dispatch {
     if (doc === undefined) return null
     const u = await settleClaim(this.#db, doc)
     const entry = claimedIn(doc)
-    return entry === undefined ? null : this.#claims.toClaimed({ ...doc, u }, entry)
+    return entry === undefined ? null : this.#claims.toClaimedOrError({ ...doc, u }, entry)
   }
 }
 

@@ -11,6 +11,7 @@ import {
 import { CommitRecords } from './commit-records.ts'
 import type { Database } from './database.ts'
 import { Dispatch } from './dispatch.ts'
+import { isUnreadable } from './errors.ts'
 import { MongoMaintenance } from './maintenance.ts'
 import type { CheckedOptions } from './options.ts'
 import { Payloads } from './payloads.ts'
@@ -197,8 +198,14 @@ export class MongoStore implements OptimisticStore {
   }
 
   async #claimAhead(request: ClaimRequest, batch: string) {
-    const { tasks, due } = await this.#dispatch.claim({ ...request, limit: 1 }, batch)
-    return { next: tasks[0] ?? null, due }
+    try {
+      const { tasks, due } = await this.#dispatch.claim({ ...request, limit: 1 }, batch)
+      return { next: tasks[0] ?? null, due }
+    } catch (error) {
+      // The commit has landed, whether or not the task that it brought can be read.
+      if (isUnreadable(error)) return { next: null, due: [] }
+      throw error
+    }
   }
 
   /** Gives a task back that nobody was told of, as if it had not been claimed. */
