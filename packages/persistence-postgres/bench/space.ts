@@ -85,7 +85,7 @@ async function report(sql: postgres.Sql, title: string): Promise<void> {
   const tables = await sql`
     SELECT relname AS name, n_live_tup AS live, n_dead_tup AS dead, n_tup_upd AS updated,
       n_tup_hot_upd AS hot, autovacuum_count AS vacuums, pg_relation_size(relid) AS bytes
-    FROM pg_stat_user_tables WHERE schemaname = 'space' AND relname IN ('work', 'result')
+    FROM pg_stat_user_tables WHERE schemaname = 'space' AND relname IN ('work', 'result', 'instance_count')
     ORDER BY 1`
   for (const { name, live, dead, updated, hot, vacuums, bytes } of tables) {
     const share =
@@ -98,7 +98,7 @@ async function report(sql: postgres.Sql, title: string): Promise<void> {
   }
   const indexes = await sql`
     SELECT indexrelname AS name, pg_relation_size(indexrelid) AS bytes FROM pg_stat_user_indexes
-    WHERE schemaname = 'space' AND relname IN ('work', 'result') ORDER BY 1`
+    WHERE schemaname = 'space' AND relname IN ('work', 'result', 'instance_count') ORDER BY 1`
   for (const { name, bytes } of indexes) console.log(`  ${name}: ${mib(bytes)}`)
 }
 
@@ -114,7 +114,7 @@ try {
   const at = performance.now()
   await backend.claimAvailableTasks({ workerId: 'w', limit: 1, ttlMs: 1000 })
   console.log(`a claim, nothing to do: ${(performance.now() - at).toFixed(1)} ms`)
-  for (const table of ['work', 'result']) await sql.unsafe(`VACUUM space.${table}`)
+  for (const table of ['work', 'result', 'instance_count']) await sql.unsafe(`VACUUM space.${table}`)
   await report(sql, 'after VACUUM')
 } finally {
   await sql.end()
