@@ -114,7 +114,8 @@ try {
   const at = performance.now()
   await backend.claimAvailableTasks({ workerId: 'w', limit: 1, ttlMs: 1000 })
   console.log(`a claim, nothing to do: ${(performance.now() - at).toFixed(1)} ms`)
-  for (const table of ['work', 'result', 'instance_count']) await sql.unsafe(`VACUUM space.${table}`)
+  for (const table of ['work', 'result', 'instance_count'])
+    await sql.unsafe(`VACUUM space.${table}`)
   await report(sql, 'after VACUUM')
 } finally {
   await sql.end()
