@@ -69,9 +69,17 @@ export class ArgumentWriter {
 
   /** Adds bytes. */
   bytes(value: Uint8Array): void {
-    const text = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1')
+    const text = latin1Of(value)
     this.#string(text)
     this.#high += highOf(text)
+  }
+
+  /** Adds a text and the bytes that follow it, as one. */
+  textAndBytes(text: string, value: Uint8Array): void {
+    const start = this.#encodes ? Buffer.from(text).toString('latin1') : text
+    const rest = latin1Of(value)
+    this.#string(start + rest)
+    this.#high += highOf(rest)
   }
 
   /** What was written; null where a text was of other characters than those of ASCII, which must be encoded. */
@@ -97,6 +105,10 @@ export class ArgumentWriter {
     this.#bytes += bytes
     this.#high += highOf(bytes)
   }
+}
+
+function latin1Of({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1')
 }
 
 /** How many of these bytes are not of ASCII; of other characters a larger number than they are. */

@@ -2,12 +2,17 @@ import type { DispatchEntry, InstanceWrite, StoredInstance } from '@sayiir/persi
 import { type ArgumentWriter, type Packed, pack } from './argument-writer.ts'
 import type { Shard } from './layout.ts'
 import { CLASS_LENGTH, classOf, placeOf } from './places.ts'
-import { ALONE, MAYBE_MORE, recordText } from './records.ts'
+import { ALONE, ENDED_WITHIN, MAYBE_MORE, recordText } from './records.ts'
 import { statusCharacter } from './statuses.ts'
 import { endedScore, expectedOf, Requests } from './write-args.ts'
 
 /** Bytes of an output that is kept beside the inputs, as in `scripts/results.lua`. */
 const NEWEST_BYTES = 4000
+/**
+ * Bytes of the outputs that stand in the record of an instance that has completed: so most need no
+ * entries of their own beside it, and to look through many records still takes little.
+ */
+const ENDED_BYTES = 512
 const NOTHING = new Uint8Array(0)
 
 /** A write that is a plain commit, see {@link asPlainCommit}. */
@@ -42,6 +47,10 @@ interface Plan {
   readonly place: string
   /** Whether the next task is claimed with it. */
   readonly takesOwn: boolean
+  /** The final output, where it and the newest one stand in the record. */
+  readonly within: Uint8Array | null
+  /** The final output, where it stands apart. */
+  readonly apart: Uint8Array | null
 }
 
 /** Arguments of `scripts/commit.lua` after the call's number. */
@@ -69,6 +78,7 @@ function pushCommits(
   let earliest = 0
   let latest = Number.MAX_SAFE_INTEGER
   let ended = 0
+  let apartCount = 0
   let queued = 0
   let own = 0
   for (const commit of commits) {
@@ -85,12 +95,26 @@ function pushCommits(
       if (!classes.includes(digest)) classes.push(digest, classOf(next, definitionHash))
       if (takesOwn) own += 1
       else queued += 1
-    } else if (after.head.state.status === 'completed') ended += 1
+    }
+    let within: Uint8Array | null = null
+    let apart: Uint8Array | null = null
+    const { state } = after.head
+    if (state.status === 'completed') {
+      ended += 1
+      const { finalOutput } = state
+      const bytes = finalOutput.byteLength + (commit.results[0]?.output.byteLength ?? 0)
+      if (bytes <= ENDED_BYTES) within = finalOutput
+      else {
+        apart = finalOutput
+        apartCount += 1
+      }
+    }
     const request = claimNext === null ? 0 : requests.numberOf(claimNext.request)
-    plans.push({ commit, request, next, place, takesOwn })
+    plans.push({ commit, request, next, place, takesOwn, within, apart })
   }
   args.small(commits.length)
   args.small(ended)
+  args.small(apartCount)
   args.small(queued)
   args.small(own)
   args.whole(earliest)
@@ -122,9 +146,13 @@ function pushChecks(args: ArgumentWriter, commits: readonly PlainCommit[]): void
 
 /** What the commands write as it is. */
 function pushChanges(args: ArgumentWriter, plans: readonly Plan[]): void {
-  for (const { commit, takesOwn } of plans) {
+  for (const { commit, takesOwn, within } of plans) {
     args.text(commit.instanceId)
-    args.text(recordText(commit.after, takesOwn ? ALONE : MAYBE_MORE))
+    if (within === null) args.text(recordText(commit.after, takesOwn ? ALONE : MAYBE_MORE))
+    else {
+      const record = recordText(commit.after, ENDED_WITHIN)
+      args.textAndBytes(`${record}\0${within.byteLength}\0`, within)
+    }
   }
   for (const { commit } of plans) {
     const { head } = commit.after
@@ -132,11 +160,10 @@ function pushChanges(args: ArgumentWriter, plans: readonly Plan[]): void {
     args.push(endedScore(head))
     args.text(commit.instanceId)
   }
-  for (const { commit } of plans) {
-    const { state } = commit.after.head
-    if (state.status !== 'completed') continue
+  for (const { commit, apart } of plans) {
+    if (apart === null) continue
     args.text(`${commit.instanceId}\0f`)
-    args.bytes(state.finalOutput)
+    args.bytes(apart)
   }
   for (const { commit, next, place, takesOwn } of plans) {
     if (takesOwn || next === undefined) continue
@@ -149,7 +176,7 @@ function pushPlan(
   args: ArgumentWriter,
   keys: string[],
   shard: Shard,
-  { commit, request, place, takesOwn }: Plan,
+  { commit, request, place, takesOwn, within }: Plan,
 ): void {
   const { instanceId, before, holds, results } = commit
   const { token, workerId, revision, status } = commit.commit
@@ -166,7 +193,7 @@ function pushPlan(
     args.text(holds.taskId)
     args.text(value)
   } else {
-    args.text(`${instanceId}\0l`)
+    args.text(within === null ? `${instanceId}\0l` : '')
     args.text(`${holds.taskId}\0${value}`)
   }
   args.bytes(results[0]?.output ?? NOTHING)

@@ -19,10 +19,13 @@ export const ALONE = '-'
 /** What it begins with where there may be such. */
 export const MAYBE_MORE = '?'
 
+/** What it begins with where it is followed by the final output and the newest one of an instance that has completed. */
+export const ENDED_WITHIN = '.'
+
 /** An instance as one value; entries without their claims. */
 export function recordText(
   stored: StoredInstance,
-  beside: typeof ALONE | typeof MAYBE_MORE,
+  beside: typeof ALONE | typeof MAYBE_MORE | typeof ENDED_WITHIN,
 ): string {
   const { generation, version, head, entries, cancel, pause, queuedEvents } = stored
   const { definitionHash, revision, createdAt, updatedAt, state } = head

@@ -146,16 +146,19 @@ return { outcome, cmsgpack.pack({ now, describe(isClaimed and { key } or {}) }) 
 -- KEYS 12… results of the instances, where they are needed
 -- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array, in columns where a command takes
 --      them as they are:
---      how many commits, how many that end, next tasks for anybody, next tasks that are claimed,
+--      how many commits, how many that end, final outputs apart from records, next tasks for
+--      anybody, next tasks that are claimed,
 --      earliest and latest time at which they are right, milliseconds worth a level of priority,
 --      how many requests,
 --      of each commit: instances; entry keys; what their records must begin with after the first
 --      character; what must stand in their claims; instance and record,
---      of each that ends: score and instance; field and final output,
+--      of each that ends: score and instance; of those whose outputs do not stand in their records
+--      field and final output,
 --      of each next task for anybody: '0' and member of the queue,
 --      of each commit: number of its request (0 none), 1 to claim the next task, number of the key
 --      of results (0 none), class of the next task ('' none), field and beginning of the value of
---      its result, output,
+--      its result, output; where its outputs stand in its record there is no field, and the record
+--      is without its end, the result,
 --      of each next task that is claimed: entry key, place, task,
 --      of each request: worker, ttl ('' never), '1' to leave what it failed itself, filter,
 --      then classes of the next tasks, up to the end: digest, what it is.
@@ -170,21 +173,21 @@ if before then
 end
 
 local list = cmsgpack.unpack(ARGV[3])
-local count, endCount, queuedCount, ownCount = list[1], list[2], list[3], list[4]
-local instances = 8
+local count, endCount, finalCount, queuedCount, ownCount = list[1], list[2], list[3], list[4], list[5]
+local instances = 9
 local keys = instances + count
 local expected = keys + count
 local proofs = expected + count
 local changed = proofs + count
 local ended = changed + count * 2
 local finals = ended + endCount * 2
-local queued = finals + endCount * 2
+local queued = finals + finalCount * 2
 local plans = queued + queuedCount * 2
 local owns = plans + count * 7
 
 local at = owns + ownCount * 3 + 1
-local requests = sized(list[8])
-for index = 1, list[8] do
+local requests = sized(list[9])
+for index = 1, list[9] do
   local request = newRequest(list[at], list[at + 1], list[at + 2])
   request.wanted = 0
   if list[at + 3] == '' and list[at + 4] == '' then
@@ -201,7 +204,7 @@ local records = call('HMGET', INSTANCES, unpack(list, instances + 1, keys))
 local claims = call('HMGET', CLAIMS, unpack(list, keys + 1, expected))
 
 local states, seen = sized(count), {}
-local isInTime = now >= list[5] and now <= list[6]
+local isInTime = now >= list[6] and now <= list[7]
 local areRight, areAlone = isInTime, true
 for index = 1, count do
   local record, claim, proof, begin = records[index], claims[index], list[proofs + index], list[expected + index]
@@ -237,9 +240,14 @@ if areRight and not areAlone then
         -- It gives way: to the results if it is another's, or because it goes there.
         newests[index] = newest
       end
-      -- There still may be.
-      local record = changed + index * 2
-      list[record] = '?' .. sub(list[record], 2)
+      if list[plan + 5] == '' then
+        -- Its own stands in its record.
+        if newest then dropped[#dropped + 1] = id .. '\0l' end
+      else
+        -- There still may be.
+        local record = changed + index * 2
+        list[record] = '?' .. sub(list[record], 2)
+      end
     end
   end
 end
@@ -275,7 +283,6 @@ for index = 1, count do
     isAsked = true
   end
 end
-call('HSET', INSTANCES, unpack(list, changed + 1, ended))
 call('HDEL', CLAIMS, unpack(list, keys + 1, expected))
 call('ZREM', CLAIMED, unpack(list, keys + 1, expected))
 if ownCount > 0 then
@@ -301,16 +308,16 @@ if isAsked then
     request.given = 0
     if request.wanted > 0 then
       request.keys, request.tokens, request.counts =
-        take(request, bestTasks(request, request.wanted, list[7]))
+        take(request, bestTasks(request, request.wanted, list[8]))
       otherCount = otherCount + #request.keys
     end
   end
 end
 
-local stored = sized((count - ownCount + endCount) * 2)
-for index = 1, endCount * 2 do stored[index] = list[finals + index] end
+local stored = sized((count - ownCount - endCount + finalCount * 2) * 2)
+for index = 1, finalCount * 2 do stored[index] = list[finals + index] end
 local order, others = sized(otherCount * 3), sized(otherCount)
-local storedCount, other = endCount * 2, 0
+local storedCount, other = finalCount * 2, 0
 own = 0
 for index = 1, count do
   local plan = plans + index * 7 - 7
@@ -341,11 +348,17 @@ for index = 1, count do
       local stop = find(newest, '\0', 1, true)
       call('HSET', resultsKey, sub(newest, 1, stop - 1), sub(newest, stop + 1))
     end
-    stored[storedCount + 1] = list[plan + 5]
-    stored[storedCount + 2] = list[plan + 6] .. tail .. list[plan + 7]
-    storedCount = storedCount + 2
+    if list[plan + 5] == '' then
+      local record = changed + index * 2
+      list[record] = list[record] .. list[plan + 6] .. tail .. list[plan + 7]
+    else
+      stored[storedCount + 1] = list[plan + 5]
+      stored[storedCount + 2] = list[plan + 6] .. tail .. list[plan + 7]
+      storedCount = storedCount + 2
+    end
   end
 end
+call('HSET', INSTANCES, unpack(list, changed + 1, ended))
 if storedCount > 0 then call('HSET', PAYLOADS, unpack(stored)) end
 if dropped and #dropped > 0 then call('HDEL', PAYLOADS, unpack(dropped)) end
 local outcome = pack({ now, table.concat(states), ownClaims, order, isAsked })
@@ -770,13 +783,25 @@ return { digits(now), due, '', nextAt and digits(nextAt) or '' }
   'note-next': String.raw`-- Adds the task that was claimed with a commit, in another shard, to what is remembered of it.
 -- KEYS 12 results of the instance
 -- ARGV 1 instance, 2 task, 3 token, 4 instance, task and token that were claimed, each ended by a zero byte
+local function noted(value)
+  if not value then return nil end
+  local order, commit, output = partsOf(value)
+  local before = match(commit, '^(' .. ARGV[3] .. '%z[^%z]*%z%d+%a)%-%z$')
+  return before and order .. '\0' .. before .. '+\0' .. ARGV[4] .. output
+end
+
+local task = ARGV[2] .. '\0'
+local bare, final, newest = partsOfRecord(call('HGET', INSTANCES, ARGV[1]) or '')
+if newest and sub(newest, 1, #task) == task then
+  local value = noted(sub(newest, #task + 1))
+  if not value then return 0 end
+  call('HSET', INSTANCES, ARGV[1], bare .. '\0' .. #final .. '\0' .. final .. task .. value)
+  return 1
+end
 local results = openResults(ARGV[1], KEYS[12])
-local value = results.get(ARGV[2])
+local value = noted(results.get(ARGV[2]))
 if not value then return 0 end
-local order, commit, output = partsOf(value)
-local before = match(commit, '^(' .. ARGV[3] .. '%z[^%z]*%z%d+%a)%-%z$')
-if not before then return 0 end
-results.set(ARGV[2], order .. '\0' .. before .. '+\0' .. ARGV[4] .. output)
+results.set(ARGV[2], value)
 return 1
 `,
   'plain-claims': String.raw`-- Claiming tasks without the shared parts, after plain.lua.
@@ -1061,6 +1086,18 @@ local function entriesOf(id, record)
   return entries
 end
 
+-- A record without what an instance may have come to that has completed, its final output, and its
+-- newest one as it would stand among the payloads; nil where these do stand there. Such a record begins
+-- with '.'. Length and bytes of the final output and then the newest one come after the head.
+local function partsOfRecord(record)
+  if sub(record, 1, 1) ~= '.' then return record end
+  local from = 1
+  for _ = 1, 11 do from = find(record, '\0', from, true) + 1 end
+  local length = find(record, '\0', from, true)
+  local last = length + tonumber(sub(record, from, length - 1))
+  return sub(record, 1, from - 2), sub(record, length + 1, last), sub(record, last + 1)
+end
+
 -- The claims of a record's entries, in their order.
 local function claimsOf(id, record)
   local first = sub(record, 2, 3)
@@ -1176,8 +1213,9 @@ end
 `,
   'read-commit': String.raw`-- Reads what is remembered of a task's last commit. KEYS 12 results of the instance
 -- ARGV 1 instance, 2 task. Replies: newest output, result, claim.
+local _, _, newest = partsOfRecord(call('HGET', INSTANCES, ARGV[1]) or '')
 return {
-  call('HGET', PAYLOADS, ARGV[1] .. '\0l'),
+  newest or call('HGET', PAYLOADS, ARGV[1] .. '\0l'),
   call('HGET', KEYS[12], ARGV[2]),
   call('HGET', CLAIMS, ARGV[1] .. '\0' .. ARGV[2]),
 }
@@ -1192,7 +1230,10 @@ return first and call('HGET', KEYS[12], 'p\0' .. ARGV[1] .. '\0' .. first) or fa
 -- Replies: whether the instance is there, newest output, results.
 local tasks = {}
 for index = 2, #ARGV do tasks[index - 1] = ARGV[index] end
-return { call('HEXISTS', INSTANCES, ARGV[1]), call('HGET', PAYLOADS, ARGV[1] .. '\0l'), readMany(KEYS[12], tasks) }
+local record = call('HGET', INSTANCES, ARGV[1])
+if not record then return { 0, false, {} } end
+local _, _, newest = partsOfRecord(record)
+return { 1, newest or call('HGET', PAYLOADS, ARGV[1] .. '\0l'), readMany(KEYS[12], tasks) }
 `,
   'read-whole': String.raw`-- Reads an instance with its results. KEYS 12 its results
 -- ARGV 1 instance
@@ -1200,7 +1241,11 @@ return { call('HEXISTS', INSTANCES, ARGV[1]), call('HGET', PAYLOADS, ARGV[1] .. 
 local record = call('HGET', INSTANCES, ARGV[1])
 if not record then return { digits(now), false } end
 local payloads = call('HMGET', PAYLOADS, ARGV[1], ARGV[1] .. '\0f', ARGV[1] .. '\0l')
-return { digits(now), record, claimsOf(ARGV[1], record), payloads[1], payloads[2], payloads[3], call('HGETALL', KEYS[12]) }
+local bare, final, newest = partsOfRecord(record)
+return {
+  digits(now), bare, claimsOf(ARGV[1], bare), payloads[1], final or payloads[2], newest or payloads[3],
+  call('HGETALL', KEYS[12]),
+}
 `,
   read: String.raw`-- Reads an instance, and whether an event was sent already. KEYS 12 its events
 -- ARGV 1 instance, 2 name of the event ('' none), 3 its id
@@ -1209,7 +1254,8 @@ local record = call('HGET', INSTANCES, ARGV[1])
 if not record then return { digits(now), false } end
 local payloads = call('HMGET', PAYLOADS, ARGV[1], ARGV[1] .. '\0f')
 local isKnown = ARGV[2] ~= '' and call('HEXISTS', KEYS[12], 'i\0' .. ARGV[2] .. '\0' .. ARGV[3]) or 0
-return { digits(now), record, claimsOf(ARGV[1], record), payloads[1], payloads[2], isKnown }
+local bare, final = partsOfRecord(record)
+return { digits(now), bare, claimsOf(ARGV[1], bare), payloads[1], final or payloads[2], isKnown }
 `,
   removal: String.raw`-- Removes everything of an instance.
 local function removeInstance(id, record, results, events)

@@ -3,16 +3,19 @@
 -- KEYS 12… results of the instances, where they are needed
 -- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array, in columns where a command takes
 --      them as they are:
---      how many commits, how many that end, next tasks for anybody, next tasks that are claimed,
+--      how many commits, how many that end, final outputs apart from records, next tasks for
+--      anybody, next tasks that are claimed,
 --      earliest and latest time at which they are right, milliseconds worth a level of priority,
 --      how many requests,
 --      of each commit: instances; entry keys; what their records must begin with after the first
 --      character; what must stand in their claims; instance and record,
---      of each that ends: score and instance; field and final output,
+--      of each that ends: score and instance; of those whose outputs do not stand in their records
+--      field and final output,
 --      of each next task for anybody: '0' and member of the queue,
 --      of each commit: number of its request (0 none), 1 to claim the next task, number of the key
 --      of results (0 none), class of the next task ('' none), field and beginning of the value of
---      its result, output,
+--      its result, output; where its outputs stand in its record there is no field, and the record
+--      is without its end, the result,
 --      of each next task that is claimed: entry key, place, task,
 --      of each request: worker, ttl ('' never), '1' to leave what it failed itself, filter,
 --      then classes of the next tasks, up to the end: digest, what it is.
@@ -27,21 +30,21 @@ if before then
 end
 
 local list = cmsgpack.unpack(ARGV[3])
-local count, endCount, queuedCount, ownCount = list[1], list[2], list[3], list[4]
-local instances = 8
+local count, endCount, finalCount, queuedCount, ownCount = list[1], list[2], list[3], list[4], list[5]
+local instances = 9
 local keys = instances + count
 local expected = keys + count
 local proofs = expected + count
 local changed = proofs + count
 local ended = changed + count * 2
 local finals = ended + endCount * 2
-local queued = finals + endCount * 2
+local queued = finals + finalCount * 2
 local plans = queued + queuedCount * 2
 local owns = plans + count * 7
 
 local at = owns + ownCount * 3 + 1
-local requests = sized(list[8])
-for index = 1, list[8] do
+local requests = sized(list[9])
+for index = 1, list[9] do
   local request = newRequest(list[at], list[at + 1], list[at + 2])
   request.wanted = 0
   if list[at + 3] == '' and list[at + 4] == '' then
@@ -58,7 +61,7 @@ local records = call('HMGET', INSTANCES, unpack(list, instances + 1, keys))
 local claims = call('HMGET', CLAIMS, unpack(list, keys + 1, expected))
 
 local states, seen = sized(count), {}
-local isInTime = now >= list[5] and now <= list[6]
+local isInTime = now >= list[6] and now <= list[7]
 local areRight, areAlone = isInTime, true
 for index = 1, count do
   local record, claim, proof, begin = records[index], claims[index], list[proofs + index], list[expected + index]
@@ -94,9 +97,14 @@ if areRight and not areAlone then
         -- It gives way: to the results if it is another's, or because it goes there.
         newests[index] = newest
       end
-      -- There still may be.
-      local record = changed + index * 2
-      list[record] = '?' .. sub(list[record], 2)
+      if list[plan + 5] == '' then
+        -- Its own stands in its record.
+        if newest then dropped[#dropped + 1] = id .. '\0l' end
+      else
+        -- There still may be.
+        local record = changed + index * 2
+        list[record] = '?' .. sub(list[record], 2)
+      end
     end
   end
 end
@@ -132,7 +140,6 @@ for index = 1, count do
     isAsked = true
   end
 end
-call('HSET', INSTANCES, unpack(list, changed + 1, ended))
 call('HDEL', CLAIMS, unpack(list, keys + 1, expected))
 call('ZREM', CLAIMED, unpack(list, keys + 1, expected))
 if ownCount > 0 then
@@ -158,16 +165,16 @@ if isAsked then
     request.given = 0
     if request.wanted > 0 then
       request.keys, request.tokens, request.counts =
-        take(request, bestTasks(request, request.wanted, list[7]))
+        take(request, bestTasks(request, request.wanted, list[8]))
       otherCount = otherCount + #request.keys
     end
   end
 end
 
-local stored = sized((count - ownCount + endCount) * 2)
-for index = 1, endCount * 2 do stored[index] = list[finals + index] end
+local stored = sized((count - ownCount - endCount + finalCount * 2) * 2)
+for index = 1, finalCount * 2 do stored[index] = list[finals + index] end
 local order, others = sized(otherCount * 3), sized(otherCount)
-local storedCount, other = endCount * 2, 0
+local storedCount, other = finalCount * 2, 0
 own = 0
 for index = 1, count do
   local plan = plans + index * 7 - 7
@@ -198,11 +205,17 @@ for index = 1, count do
       local stop = find(newest, '\0', 1, true)
       call('HSET', resultsKey, sub(newest, 1, stop - 1), sub(newest, stop + 1))
     end
-    stored[storedCount + 1] = list[plan + 5]
-    stored[storedCount + 2] = list[plan + 6] .. tail .. list[plan + 7]
-    storedCount = storedCount + 2
+    if list[plan + 5] == '' then
+      local record = changed + index * 2
+      list[record] = list[record] .. list[plan + 6] .. tail .. list[plan + 7]
+    else
+      stored[storedCount + 1] = list[plan + 5]
+      stored[storedCount + 2] = list[plan + 6] .. tail .. list[plan + 7]
+      storedCount = storedCount + 2
+    end
   end
 end
+call('HSET', INSTANCES, unpack(list, changed + 1, ended))
 if storedCount > 0 then call('HSET', PAYLOADS, unpack(stored)) end
 if dropped and #dropped > 0 then call('HDEL', PAYLOADS, unpack(dropped)) end
 local outcome = pack({ now, table.concat(states), ownClaims, order, isAsked })

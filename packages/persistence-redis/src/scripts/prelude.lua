@@ -117,6 +117,18 @@ local function entriesOf(id, record)
   return entries
 end
 
+-- A record without what an instance may have come to that has completed, its final output, and its
+-- newest one as it would stand among the payloads; nil where these do stand there. Such a record begins
+-- with '.'. Length and bytes of the final output and then the newest one come after the head.
+local function partsOfRecord(record)
+  if sub(record, 1, 1) ~= '.' then return record end
+  local from = 1
+  for _ = 1, 11 do from = find(record, '\0', from, true) + 1 end
+  local length = find(record, '\0', from, true)
+  local last = length + tonumber(sub(record, from, length - 1))
+  return sub(record, 1, from - 2), sub(record, length + 1, last), sub(record, last + 1)
+end
+
 -- The claims of a record's entries, in their order.
 local function claimsOf(id, record)
   local first = sub(record, 2, 3)

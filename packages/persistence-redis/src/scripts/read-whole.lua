@@ -4,4 +4,8 @@
 local record = call('HGET', INSTANCES, ARGV[1])
 if not record then return { digits(now), false } end
 local payloads = call('HMGET', PAYLOADS, ARGV[1], ARGV[1] .. '\0f', ARGV[1] .. '\0l')
-return { digits(now), record, claimsOf(ARGV[1], record), payloads[1], payloads[2], payloads[3], call('HGETALL', KEYS[12]) }
+local bare, final, newest = partsOfRecord(record)
+return {
+  digits(now), bare, claimsOf(ARGV[1], bare), payloads[1], final or payloads[2], newest or payloads[3],
+  call('HGETALL', KEYS[12]),
+}
