@@ -211,7 +211,8 @@ export class WriteQueue {
   }
 
   /** The write and a claim in one command; whether the write has landed. */
-  async #updateBeside({ filter, update }: WritePlan, beside: BestClaim): Promise<boolean> {
+  async #updateBeside(plan: WritePlan, beside: BestClaim): Promise<boolean> {
+    const { filter, update } = plan
     const operations: AnyBulkWriteOperation<InstanceDoc>[] = [
       { updateOne: { filter, update: update() } },
       { updateOne: beside.send() },
@@ -221,9 +222,10 @@ export class WriteQueue {
         this.#db.instances.bulkWrite(operations, { ordered: false }),
       )
       if (matchedCount === 1) {
-        // One of the two.
-        await beside.look()
-        return beside.outcome !== 'landed'
+        // One of the two. The write tells itself: the claim may have been lost again by now.
+        const written = await this.#landedBefore(plan)
+        beside.outcome = written === null ? 'unknown' : 'refused'
+        return written !== null
       }
       beside.outcome = matchedCount === 0 ? 'refused' : 'landed'
       return matchedCount > 0

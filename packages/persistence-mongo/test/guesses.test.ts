@@ -6,8 +6,8 @@ import {
 } from '@sayiir/persistence-core'
 import { MongoBackend } from '@sayiir/persistence-mongo'
 import { startProxy } from '@sayiir/services'
-import { type CommandStartedEvent, type Document, MongoClient } from 'mongodb'
-import { expect, inject, test } from 'vitest'
+import { Collection, type CommandStartedEvent, type Document, MongoClient } from 'mongodb'
+import { expect, inject, onTestFinished, test } from 'vitest'
 import { TestCollections } from './collections.ts'
 
 const MANY = 40
@@ -175,4 +175,29 @@ test('a commit that is refused gives the claim beside it back', async () => {
   })
   expect([first, second].map((one) => one?.task.instanceId)).toEqual([nameOf(task), next])
   expect(second?.task.deliveries).toBe(1)
+})
+
+test('a commit that is refused is not taken for made where the claim beside it is gone again', async () => {
+  await using t = new TestCollections()
+  const [backend, other] = await Promise.all([t.open(), t.open()])
+  await fill(backend)
+  const task = await goOn(backend, await claimOne(backend), 8)
+  const id = nameOf(task)
+  const next = idAt(Number(id.slice(1)) + 1)
+  // The commit was worked out without it, and is refused once.
+  await other.sendEvent(id, 'go', OUTPUT)
+  const { bulkWrite } = Collection.prototype
+  const restore = (): void => {
+    Collection.prototype.bulkWrite = bulkWrite
+  }
+  onTestFinished(restore)
+  Collection.prototype.bulkWrite = async function (this: Collection, ...args) {
+    restore()
+    const result = await bulkWrite.apply(this, args)
+    // Before the reply has come.
+    await other.deleteSnapshot(next)
+    return result
+  }
+  expect(await commit(backend, task.claim)).toMatchObject({ status: 'completed' })
+  expect((await other.loadSnapshot(id)).state.status).toBe('completed')
 })
