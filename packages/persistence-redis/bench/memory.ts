@@ -68,6 +68,28 @@ await measure('an instance in the queue, with an input of 200 bytes', INSTANCES,
     ),
   ),
 )
+await measure('one that completed, with an input of 200 bytes', INSTANCES, async (backend) => {
+  await inGroups(INSTANCES, (index) =>
+    backend.saveSnapshot(
+      createSnapshot({
+        ...instance(index),
+        initialInput: input,
+        position: { kind: 'at-task', taskId: 'charge' },
+      }),
+    ),
+  )
+  const done = new Uint8Array(20)
+  const outcome: TaskOutcome = { kind: 'completed', output: done, next: { finalOutput: done } }
+  for (let left = INSTANCES; left > 0; ) {
+    const claimed = await backend.claimAvailableTasks({
+      workerId: 'worker-1',
+      limit: 500,
+      ttlMs: null,
+    })
+    await Promise.all(claimed.map(({ claim }) => backend.commitTask({ claim, outcome })))
+    left -= claimed.length
+  }
+})
 for (const size of [20, 200]) {
   const output = new Uint8Array(size)
   await measure(`a step with an output of ${size} bytes`, 1000 * STEPS, async (backend) => {
