@@ -89,12 +89,11 @@ export class DynamoDBTaskClaimStore
       }
       if (looks === MAX_LOOKS) break
       looks += 1
-      const isOwn = turn.shelf.look === null
-      const look = await this.#pool.look(turn, request, limit - tasks.length)
+      const { look, isConclusive } = await this.#pool.look(turn, request, limit - tasks.length)
       const others = look.candidates.filter(
         (one) => one.entry.lastFailedWorker !== workerId && isNew(one),
       )
-      if (!isOwn || others.length > 0) continue
+      if (!isConclusive || others.length > 0) continue
       // Nothing else is left: now what this worker failed itself (rule D4).
       await take(look.candidates.filter(isNew).slice(0, limit - tasks.length))
       break

@@ -32,7 +32,7 @@ interface Shelf {
   foundAt: number
   /** When everything was looked at last. */
   wholeAt: number
-  look: Promise<Look> | null
+  look: Promise<SharedLook> | null
   /** Tasks that callers wait for. */
   wanted: number
   /** Candidates that the next look is to bring. */
@@ -58,6 +58,16 @@ export type Fate = 'claimed' | 'lost' | 'unknown'
 /** How a worker stands with its shelf. */
 export interface Turn {
   readonly shelf: Shelf
+  /** Looks that had begun when its search did: these may have missed what was there by then. */
+  readonly begun: number
+}
+
+/** A look that any worker of a kind may have made. */
+interface SharedLook extends Look {
+  /** Which one it is. */
+  readonly number: number
+  /** Whose it is: who failed a task itself looks further than others would. */
+  readonly workerId: string
 }
 
 /**
@@ -74,6 +84,8 @@ export class WorkPool {
   /** What is being claimed, or has been, with the write that it was seen at: seen so again, it is out of date. */
   readonly #claimed = new Map<string, Taken>()
   #spread = 0
+  /** Looks so far. */
+  #begun = 0
 
   /** @param later Does something that nobody waits for, but who closes the backend. */
   constructor(finder: WorkFinder, nudge: DueNudge, later: (work: () => Promise<unknown>) => void) {
@@ -101,7 +113,7 @@ export class WorkPool {
       if (this.#shelves.size >= MAX_SHELVES) this.#shelves.clear()
       this.#shelves.set(name, shelf)
     }
-    return { shelf }
+    return { shelf, begun: this.#begun }
   }
 
   /**
@@ -139,11 +151,21 @@ export class WorkPool {
     return taken
   }
 
-  /** Looks for more, together with others who do. */
-  async look({ shelf }: Turn, request: WorkRequest, want: number): Promise<Look> {
+  /**
+   * Looks for more, together with others who do. `isConclusive`: it began after the search, and went as
+   * far as one of this worker's own, so what it has not found was not there.
+   */
+  async look(
+    { shelf, begun }: Turn,
+    request: WorkRequest,
+    want: number,
+  ): Promise<{ readonly look: Look; readonly isConclusive: boolean }> {
     shelf.wanted += want
     try {
-      return await (shelf.look ?? this.#look(shelf, request, shelf.wanted))
+      const look = await (shelf.look ?? this.#look(shelf, request, shelf.wanted))
+      const isAll = look.isComplete && look.isWhole
+      const isAsFar = isAll || look.workerId === request.workerId
+      return { look, isConclusive: look.number > begun && isAsFar }
     } finally {
       shelf.wanted -= want
     }
@@ -184,8 +206,10 @@ export class WorkPool {
     this.#spread = Math.min(Math.max(8, this.#spread * 2), MAX_SPREAD)
   }
 
-  #look(shelf: Shelf, request: WorkRequest, need: number): Promise<Look> {
+  #look(shelf: Shelf, request: WorkRequest, need: number): Promise<SharedLook> {
     const now = performance.now()
+    this.#begun += 1
+    const number = this.#begun
     // What is read ahead and not taken was read in vain.
     const wanted = (shelf.taken / Math.max(now - shelf.foundAt, 1)) * LAST_MS
     shelf.goal = Math.ceil(Math.min(Math.max(wanted, MIN_LOOK), shelf.goal * GROWTH, MAX_LOOK))
@@ -197,7 +221,7 @@ export class WorkPool {
       .then((look) => {
         // What has been taken is being claimed, or has been and the index lags.
         const candidates = look.candidates.filter((one) => !this.#isClaimed(one))
-        const found = { ...look, candidates }
+        const found = { ...look, candidates, number, workerId: request.workerId }
         shelf.candidates = [...candidates]
         shelf.foundAt = performance.now()
         if (found.isWhole) shelf.due = [...found.due]
