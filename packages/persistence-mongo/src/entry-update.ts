@@ -19,8 +19,8 @@ export interface EntryUpdate {
   readonly sets: Readonly<Record<string, unknown>>
   /** What comes after it. */
   readonly stages: readonly Document[]
-  /** What must hold besides. */
-  readonly filter: Document
+  /** A token that it gives, which must be greater than the last one there; null: none. */
+  readonly newToken: number | null
   /** Null: only the document tells. */
   readonly known: KnownEntries | null
 }
@@ -64,7 +64,7 @@ export function updateEntries(
     stages.push({ $set: { e: changeEntries({ $and: isFree }, fields) } })
   }
   stages.push(...DERIVE)
-  return { sets, stages, filter: {}, known: null }
+  return { sets, stages, newToken: null, known: null }
 }
 
 /** The entries after the write, where none stays as it is: then they are all known here. */
@@ -115,7 +115,7 @@ function replaceEntries(
       ...(token === null ? undefined : { tk: token }),
     },
     stages: [],
-    filter: token === null ? {} : { tk: { $lt: token } },
+    newToken: token,
     known: { care: u, own: entries.find(({ t, w }) => t === own && w !== null) ?? null },
   }
 }

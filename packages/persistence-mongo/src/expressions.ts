@@ -42,19 +42,16 @@ export function setInTime(
 ): Document {
   const isInTime = { $lte: [{ $abs: { $subtract: [NOW, at] } }, toleranceMs] }
   const isRight = conditions.length === 0 ? isInTime : { $and: [...conditions, isInTime] }
-  return { $replaceWith: { $cond: [isRight, { $mergeObjects: ['$$ROOT', sets] }, failWith('$g')] } }
+  return { $replaceWith: { $cond: [isRight, { $mergeObjects: ['$$ROOT', sets] }, REFUSE] } }
 }
 
 /**
- * An expression that fails, with an error that {@link isRefusal} knows.
- *
- * @param field One that is a text: a constant would be worked out before it is known whether it is needed.
+ * Fails, with an error that {@link isRefusal} knows. It is not a constant, which would be worked out
+ * before it is known whether it is needed.
  */
-export function failWith(field: string): Document {
-  return { $toInt: { $concat: [REFUSED, field] } }
-}
+export const REFUSE: Document = { $toInt: { $concat: [REFUSED, '$_id'] } }
 
-/** Whether an error is the one of {@link setInTime} or {@link failWith}. */
+/** Whether an error is the one of {@link REFUSE}. */
 export function isRefusal(error: unknown): boolean {
   const { message, errmsg } = error as { message?: unknown; errmsg?: unknown }
   return String(message ?? errmsg).includes(REFUSED)

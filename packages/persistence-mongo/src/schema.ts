@@ -3,7 +3,7 @@ import { pause } from '@sayiir/persistence-core/adapter'
 import type { IndexDescription } from 'mongodb'
 import type { Database } from './database.ts'
 import { isDuplicate, isPassing, toBackendError, UNAUTHORIZED } from './errors.ts'
-import { failWith } from './expressions.ts'
+import { REFUSE } from './expressions.ts'
 import { MAX_EXPIRY } from './records.ts'
 
 /** The version of collections and indexes; one more with every change that an older version would misread. */
@@ -132,7 +132,7 @@ export async function updatesFirst(db: Database): Promise<boolean> {
       [ids[0], 1],
       [ids[1], -1],
     ] as const) {
-      const isIt = { $cond: [{ $eq: ['$_id', _id] }, '$$ROOT', failWith('$_id')] }
+      const isIt = { $cond: [{ $eq: ['$_id', _id] }, '$$ROOT', REFUSE] }
       const { matchedCount } = await db.raw(() =>
         db.meta.updateOne({ _id: { $in: ids } }, [{ $replaceWith: isIt }], {
           sort: { order: direction },

@@ -35,10 +35,22 @@ export interface WritePlan {
   readonly filter: Filter<InstanceDoc>
   /** The pipeline, as it is sent now. */
   update(): Document[]
+  /**
+   * The same for one that is sent alone. What most are, the commit of the only task, then goes by
+   * the id, and the pipeline refuses what is not as it must be: a server finds a document by
+   * nothing but its id for less. Among others a refusal would have all of them done again there.
+   */
+  lone(): LoneUpdate
   /** The task of this instance that is claimed in the same step. */
   readonly own: string | null
   /** What is there if it lands; null: only the document tells. */
   readonly known: KnownEntries | null
+}
+
+/** An update of one document. */
+export interface LoneUpdate {
+  readonly filter: Filter<InstanceDoc>
+  readonly update: Document[]
 }
 
 /** Milliseconds by which waiting may prolong what a write's time may be off, at most. */
@@ -70,7 +82,9 @@ export function planWrite(
   if (before === null) {
     const insert = newInstance(write, id, payloads, agingIntervalMs)
     const known = { care: insert.u, own: null }
-    return { write, id, insert, filter: { _id: instanceId }, update: () => [], own: null, known }
+    const filter = { _id: instanceId }
+    const lone = (): LoneUpdate => ({ filter, update: [] })
+    return { write, id, insert, filter, update: () => [], lone, own: null, known }
   }
   const own = isOpen(after) ? (claimNext?.own ?? null) : null
   const entries = updateEntries(write, own, id, agingIntervalMs, isExact)
@@ -89,14 +103,37 @@ export function planWrite(
             },
           },
         }),
-    ...entries.filter,
+    ...(entries.newToken === null ? undefined : { tk: { $lt: entries.newToken } }),
   }
   const sets = setsOf(write, before, id, payloads, own, entries)
-  const update = () => {
+  const update = (conditions: readonly Document[] = []) => {
     const toleranceMs = write.toleranceMs + elapsedMs(startedAt)
-    return [setInTime(sets, write.at, toleranceMs), ...entries.stages]
+    return [setInTime(sets, write.at, toleranceMs, conditions), ...entries.stages]
   }
-  return { write, id, insert: null, filter, update, own, known: entries.known }
+  const conditions = write.plain === 'commit' ? conditionsOf(before, holds, entries) : null
+  const lone = (): LoneUpdate =>
+    conditions === null
+      ? { filter, update: update() }
+      : { filter: { _id: instanceId }, update: update(conditions) }
+  return { write, id, insert: null, filter, update, lone, own, known: entries.known }
+}
+
+/** What the filter of a plain commit asks for, as expressions; null: it can not be said. */
+function conditionsOf(
+  before: StoredInstance,
+  holds: InstanceWrite['holds'],
+  { newToken }: EntryUpdate,
+): readonly Document[] | null {
+  if (holds?.token === undefined) return null
+  return [
+    { $eq: ['$g', before.generation] },
+    { $eq: ['$n', before.version] },
+    // It has no other task.
+    { $eq: ['$e.t', literal([holds.taskId])] },
+    { $eq: ['$e.w', literal([holds.workerId])] },
+    { $eq: ['$e.k', [holds.token]] },
+    ...(newToken === null ? [] : [{ $lt: ['$tk', newToken] }]),
+  ]
 }
 
 function newInstance(

@@ -203,18 +203,16 @@ export class WriteQueue {
     }
   }
 
-  async #update({ filter, update }: WritePlan): Promise<boolean> {
-    const { matchedCount } = await this.#db.raw(() =>
-      this.#db.instances.updateOne(filter, update()),
-    )
+  async #update(plan: WritePlan): Promise<boolean> {
+    const { filter, update } = plan.lone()
+    const { matchedCount } = await this.#db.raw(() => this.#db.instances.updateOne(filter, update))
     return matchedCount > 0
   }
 
   /** The write and a claim in one command; whether the write has landed. */
   async #updateBeside(plan: WritePlan, beside: BestClaim): Promise<boolean> {
-    const { filter, update } = plan
     const operations: AnyBulkWriteOperation<InstanceDoc>[] = [
-      { updateOne: { filter, update: update() } },
+      { updateOne: plan.lone() },
       { updateOne: beside.send() },
     ]
     try {
