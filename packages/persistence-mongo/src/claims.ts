@@ -23,6 +23,8 @@ export interface Claim {
   readonly request: ClaimRequest
   /** Names it. */
   readonly batch: string
+  /** Whether it comes with a commit: its worker goes on and on. */
+  readonly isNext: boolean
 }
 
 /** Candidates for a claim. */

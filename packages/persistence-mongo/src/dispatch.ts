@@ -3,7 +3,6 @@ import {
   CallFailure,
   CallQueue,
   type ClaimedEntry,
-  type ClaimRequest,
   type Dispatched,
   type FoundTask,
   type WorkRequest,
@@ -75,10 +74,10 @@ export class Dispatch {
     this.#candidates.failed(workerId)
   }
 
-  async claim(request: ClaimRequest, batch: string): Promise<Dispatched<ClaimedEntry>> {
+  async claim(claim: Claim): Promise<Dispatched<ClaimedEntry>> {
     this.#open += 1
     try {
-      return await this.#queue.call({ request, batch })
+      return await this.#queue.call(claim)
     } finally {
       this.#open -= 1
     }
@@ -86,11 +85,16 @@ export class Dispatch {
 
   /**
    * A claim to be sent with a write, of what should be the best task; then {@link taken} has to be
-   * asked for it. Null: it is not known, or it is time for what other claims see to.
+   * asked for it. Null: it is not known, or something is due that may be better.
    */
   best(claim: Claim): BestClaim | null {
-    const isAlone = this.#open === 0 && !this.#upkeep.isDue
+    const isAlone = this.#open === 0 && !this.#upkeep.isKnownDue
     return isAlone && isUnfiltered(claim) ? this.#guess(claim) : null
+  }
+
+  /** The look that other claims begin with, if it is time for one: beside a claim that is sent with a write. */
+  async look(): Promise<readonly string[]> {
+    return this.#upkeep.isDue ? (await this.#upkeep.look(false)).due : []
   }
 
   /** The task that was claimed so; null: none was, so that it has to be looked for. */
@@ -250,7 +254,8 @@ export class Dispatch {
 
   /** The task that should be the best; null where that is not known, or was wrong. */
   async #claimGuessed(claim: Claim): Promise<ClaimedEntry | null> {
-    if (this.#guesses === null || this.#open > 1 || !isUnfiltered(claim)) return null
+    const isLone = claim.isNext && this.#open === 1
+    if (this.#guesses === null || !isLone || !isUnfiltered(claim)) return null
     const { wanted } = this.#guesses
     if (wanted > 0) {
       const found = await this.#candidates.best(claim.request, null, wanted)
@@ -265,7 +270,7 @@ export class Dispatch {
 
   /** The best task, in one step; null where there is none, or only the worker's own failures. */
   async #claimBest(
-    { request, batch }: Claim,
+    { request, batch, isNext }: Claim,
     routes: readonly string[] | null,
   ): Promise<ClaimedEntry | BackendError | null> {
     const { workerId, ttlMs } = request
@@ -288,7 +293,7 @@ export class Dispatch {
     }
     const claimedIn = ({ e }: InstanceDoc) => e.find(({ b }) => b === batch)
     const [doc] = await this.#ready.best(query, 1, claim, (one) => claimedIn(one)?.o ?? 0)
-    this.#guesses?.claimed(doc !== undefined)
+    if (isNext) this.#guesses?.claimed(doc !== undefined)
     if (doc === undefined) return null
     const u = await settleClaim(this.#db, doc)
     const entry = claimedIn(doc)

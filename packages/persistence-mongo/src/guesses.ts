@@ -1,6 +1,6 @@
 import { type Candidate, sizeOf } from './candidates.ts'
 
-/** Lone claims in a row that found a task, after which it is worth to find several at a time. */
+/** Claims with a commit in a row that found a task, after which it is worth to find several at a time. */
 const STREAK = 3
 /** Candidates that are found at a time: at first, and at most. */
 const MIN_FOUND = 4
@@ -29,7 +29,7 @@ export class Guesses {
     return this.#streak >= STREAK && this.#rest === 0 && this.#ahead.length === 0 ? this.#count : 0
   }
 
-  /** A lone claim without a guess has found a task, or none. */
+  /** A claim with a commit, without a guess, has found a task, or none. */
   claimed(hasFound: boolean): void {
     this.#streak = hasFound ? this.#streak + 1 : 0
     if (this.#rest > 0) this.#rest -= 1

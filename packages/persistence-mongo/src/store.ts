@@ -150,10 +150,14 @@ export class MongoStore implements OptimisticStore {
         ? claimNext.request
         : null
     const best =
-      request !== null && this.#writing === 1 ? this.#dispatch.best({ request, batch: id }) : null
+      request !== null && this.#writing === 1
+        ? this.#dispatch.best({ request, batch: id, isNext: true })
+        : null
     const early = request !== null && best === null ? this.#claimAhead(request, id) : null
-    // What becomes of it is asked for after the write.
+    const looking = best === null ? null : this.#dispatch.look()
+    // What becomes of them is asked for after the write.
     early?.catch(() => undefined)
+    looking?.catch(() => undefined)
     const taken = async (): Promise<ClaimedEntry | null> => {
       if (early !== null) return (await early).next
       return best === null ? null : this.#dispatch.taken(best)
@@ -171,6 +175,9 @@ export class MongoStore implements OptimisticStore {
     }
     const { now, care, own } = written
     this.#upkeep.note(care)
+    const [only, ...others] = write.before?.entries ?? []
+    const expiresAt = others.length === 0 ? only?.claim?.expiresAt : null
+    if (expiresAt != null && expiresAt !== care) this.#upkeep.forget(expiresAt)
     for (const { lastFailedWorker } of write.entries.moved)
       if (lastFailedWorker !== null) this.#dispatch.failed(lastFailedWorker)
     for (const { lastFailedWorker } of write.entries.added)
@@ -184,7 +191,7 @@ export class MongoStore implements OptimisticStore {
     if (claimNext === null) return { written: true, now, next: null, due: [] }
     if (own !== null) return { written: true, now, next: ownEntry(instanceId, own), due: [] }
     const guessed = best === null ? null : await this.#dispatch.taken(best)
-    if (guessed !== null) return { written: true, now, next: guessed, due: [] }
+    if (guessed !== null) return { written: true, now, next: guessed, due: (await looking) ?? [] }
     const { next, due } = await (early ?? this.#claimAhead(claimNext.request, id))
     return { written: true, now, next, due }
   }
@@ -198,8 +205,9 @@ export class MongoStore implements OptimisticStore {
   }
 
   async #claimAhead(request: ClaimRequest, batch: string) {
+    const next = { ...request, limit: 1 }
     try {
-      const { tasks, due } = await this.#dispatch.claim({ ...request, limit: 1 }, batch)
+      const { tasks, due } = await this.#dispatch.claim({ request: next, batch, isNext: true })
       return { next: tasks[0] ?? null, due }
     } catch (error) {
       // The commit has landed, whether or not the task that it brought can be read.
@@ -231,7 +239,7 @@ export class MongoStore implements OptimisticStore {
   }
 
   claimAvailable(request: ClaimRequest): ReturnType<OptimisticStore['claimAvailable']> {
-    return this.#dispatch.claim(request, this.#snapshots.newId())
+    return this.#dispatch.claim({ request, batch: this.#snapshots.newId(), isNext: false })
   }
 
   findAvailable(

@@ -29,7 +29,8 @@ export class Upkeep {
   readonly #sweep: (marker: MarkerDoc) => void
   /** When something needs care that this process knows of. */
   readonly #known = new Heap<number>((a, b) => a - b)
-  readonly #times = new Set<number>()
+  /** How many times that is so. */
+  readonly #times = new Map<number, number>()
   #lookedAt = Number.NEGATIVE_INFINITY
   #askedAt = Number.NEGATIVE_INFINITY
   #standsMs = STANDS_MS
@@ -44,15 +45,32 @@ export class Upkeep {
   note(time: number | null | undefined): void {
     if (time == null || time < 0 || time > Number.MAX_SAFE_INTEGER / 2) return
     const rounded = Math.ceil(time / GRAIN_MS) * GRAIN_MS
-    if (this.#times.has(rounded)) return
-    this.#times.add(rounded)
-    this.#known.push(rounded)
+    const count = this.#times.get(rounded) ?? 0
+    this.#times.set(rounded, count + 1)
+    if (count === 0) this.#known.push(rounded)
+  }
+
+  /** One that would have needed care then does not any more: most claims are given up long before they expire. */
+  forget(time: number): void {
+    const rounded = Math.ceil(time / GRAIN_MS) * GRAIN_MS
+    const count = this.#times.get(rounded)
+    if (count === 1) this.#times.delete(rounded)
+    else if (count !== undefined) this.#times.set(rounded, count - 1)
   }
 
   /** Whether it is time for a look. */
   get isDue(): boolean {
-    if (performance.now() - this.#lookedAt >= this.#standsMs) return true
-    const first = this.#known.peek()
+    return performance.now() - this.#lookedAt >= this.#standsMs || this.isKnownDue
+  }
+
+  /** Whether something is due that this process knows of. */
+  get isKnownDue(): boolean {
+    let first = this.#known.peek()
+    // Those that were forgotten.
+    while (first !== undefined && !this.#times.has(first)) {
+      this.#known.pop()
+      first = this.#known.peek()
+    }
     return first !== undefined && first <= this.#db.clock.now()
   }
 
