@@ -20,6 +20,10 @@ export const CLAIMED: Document = {
   cv: 0,
 }
 
+/** Instances with tasks of several routes that are read: at first, and as long as no more were read than that. */
+const MIN_MIXED = 16
+const MAX_MIXED = 200
+
 /** A task that may be claimed. */
 export interface Candidate {
   readonly instanceId: string
@@ -74,26 +78,57 @@ export class Candidates {
         ({ q }) => q?.k ?? 0,
       )
     const searches = [search(query)]
-    if (routes !== null && filter.tags !== undefined) {
-      // Instances whose best task is of another route than some of the rest.
-      const mixed = {
-        x: { $in: [...routes] },
-        'q.k': { $gt: 0 },
-        'q.s': { $lte: this.#db.clock.now() },
-      }
-      searches.push(this.#search(mixed, limit))
-    }
     const searchOwn = () => search({ ...query, own: true })
     if (this.#failing.has(workerId)) searches.push(searchOwn())
-    for (const found of await Promise.all(searches)) {
+    const mixing =
+      routes !== null && filter.tags !== undefined
+        ? this.#searchMixed(routes, 0, Math.max(limit, MIN_MIXED))
+        : null
+    for (const found of await Promise.all([...searches, mixing ?? []])) {
       for (const doc of found) docs.set(doc._id, doc)
     }
+    if (routes !== null && mixing !== null)
+      await this.#addMixed(docs, await mixing, { filter, workerId, limit }, routes)
     let candidates = this.#rank(docs.values(), filter, workerId)
     if (candidates.length < limit && !this.#failing.has(workerId)) {
       for (const doc of await searchOwn()) docs.set(doc._id, doc)
       candidates = this.#rank(docs.values(), filter, workerId)
     }
     return candidates.slice(0, limit)
+  }
+
+  /** Instances whose best task may be of another route than some of the rest, from a rank on. */
+  #searchMixed(
+    routes: readonly string[],
+    from: number,
+    count: number,
+  ): Promise<readonly InstanceDoc[]> {
+    const isDue = { 'q.s': { $lte: this.#db.clock.now() } }
+    return this.#search({ x: { $in: [...routes] }, 'q.k': { $gte: from }, ...isDue }, count)
+  }
+
+  /**
+   * Adds more of them, after the first. They stand in the index by the best of all of their tasks,
+   * so they are read in that order until those to come can have none that is better than what is
+   * known; or until there were many, whose tasks of these routes may all be in the future.
+   */
+  async #addMixed(
+    docs: Map<string, InstanceDoc>,
+    first: readonly InstanceDoc[],
+    { filter, workerId, limit }: WorkRequest,
+    routes: readonly string[],
+  ): Promise<void> {
+    let found = first
+    let count = Math.max(limit, MIN_MIXED)
+    for (let from = 0; found.length === count && count <= MAX_MIXED; count *= 2) {
+      const reached = found.at(-1)?.q?.k ?? from
+      const last = this.#rank(docs.values(), filter, workerId)[limit - 1]?.entry
+      if (last !== undefined && last.f !== workerId && last.o <= reached) return
+      // Twice as many: of those of one rank it is not known which were read.
+      from = reached
+      found = await this.#searchMixed(routes, from, 2 * count)
+      for (const doc of found) docs.set(doc._id, doc)
+    }
   }
 
   #search(filter: Document, limit: number): Promise<readonly InstanceDoc[]> {
