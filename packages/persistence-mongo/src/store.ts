@@ -154,10 +154,10 @@ export class MongoStore implements OptimisticStore {
         ? this.#dispatch.best({ request, batch: id, isNext: true })
         : null
     const early = request !== null && best === null ? this.#claimAhead(request, id) : null
-    const looking = best === null ? null : this.#dispatch.look()
-    // What becomes of them is asked for after the write.
+    // A look that fails is one for the next call.
+    const looking = best === null ? null : this.#dispatch.look().catch(() => [])
+    // What becomes of it is asked for after the write.
     early?.catch(() => undefined)
-    looking?.catch(() => undefined)
     const taken = async (): Promise<ClaimedEntry | null> => {
       if (early !== null) return (await early).next
       return best === null ? null : this.#dispatch.taken(best)
