@@ -4,15 +4,21 @@ import { PostgresBackend, type PostgresConnectOptions } from '@sayiir/persistenc
 import type { ServiceInfo } from '@sayiir/services'
 import postgres from 'postgres'
 import { afterAll } from 'vitest'
+import type { Worker } from './least-privileges.ts'
 import { connect, passOn } from './process.ts'
 
-/** How the suite runs on a server. */
+/**
+ * How the suite runs on a server.
+ *
+ * @param worker As whom; left out: as the owner of the tables.
+ */
 export function harnessOf(
   name: string,
   { url, directUrl }: ServiceInfo,
   options: PostgresConnectOptions & BackendOptions = {},
+  worker?: Worker,
 ): ContractHarness {
-  passOn(url, options)
+  passOn({ options: { url, ...options }, ...(worker === undefined ? undefined : { worker }) })
   const admin = postgres(directUrl, { max: 2, onnotice: () => {} })
   afterAll(() => admin.end())
   return {

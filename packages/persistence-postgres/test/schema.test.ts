@@ -5,6 +5,7 @@ import { migrate, PostgresBackend } from '@sayiir/persistence-postgres'
 import postgres from 'postgres'
 import { afterAll, expect, inject, test } from 'vitest'
 import { MIGRATIONS } from '../src/migrations/index.ts'
+import { admit, makeWorker } from './least-privileges.ts'
 import { atTask, END, freshSchema } from './work.ts'
 
 const { url } = inject('postgres')
@@ -105,18 +106,10 @@ test('outputs can be partitioned by age, as the README shows', async () => {
 
 test('M5: the least privileges of the README are enough to run', async () => {
   const schema = freshSchema()
-  const role = `${schema}_worker`
-  await migrate({ url, schema })
-  const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
-  const shown = /```sql\n(GRANT USAGE ON SCHEMA[^`]*)```/.exec(readme)?.[1]
-  if (shown === undefined) expect.fail('the README does not show them')
-  await admin.unsafe(`CREATE ROLE ${role} LOGIN PASSWORD 'pw'`)
-  await admin.unsafe(shown.replaceAll('sayiir', schema).replaceAll('worker', role))
-  const asWorker = new URL(url)
-  asWorker.username = role
-  asWorker.password = 'pw'
+  const worker = await makeWorker(url, `${schema}_worker`)
+  await admit(worker, schema)
   await using backend = await PostgresBackend.connect({
-    url: asWorker.href,
+    url: worker.url,
     schema,
     migrate: false,
   })
@@ -150,14 +143,14 @@ test('M5: the least privileges of the README are enough to run', async () => {
   await backend.deleteSnapshot('forked')
   expect((await backend.stats()).byStatus.completed).toBe(1)
   // No more than that: neither the tables nor the versions can be changed.
-  const worker = postgres(asWorker.href, { max: 1, onnotice: () => {} })
+  const sql = postgres(worker.url, { max: 1, onnotice: () => {} })
   for (const statement of [
     `ALTER TABLE ${schema}.task ADD COLUMN x integer`,
     `CREATE TABLE ${schema}.x ()`,
     `DELETE FROM ${schema}.migration`,
   ]) {
-    await expect(worker.unsafe(statement)).rejects.toMatchObject({ code: '42501' })
+    await expect(sql.unsafe(statement)).rejects.toMatchObject({ code: '42501' })
   }
-  await worker.end()
+  await sql.end()
   expect(await backend.prune({ endedBefore: Date.now() + 60_000 })).toMatchObject({ deleted: 1 })
 })

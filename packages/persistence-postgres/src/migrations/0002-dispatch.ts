@@ -3,7 +3,7 @@ export const SETTINGS: string = `SET jit = off SET plan_cache_mode = force_gener
   SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off`
 
 /** As many as a function needs that joins nothing: each takes a lone call some microseconds. */
-export const FEW_SETTINGS: string = `SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+const FEW_SETTINGS: string = `SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
   SET enable_bitmapscan = off`
 
 /** The class of the queue of tasks that are claimed: after all others, so that what is before a class and what is after it are a range each. */
