@@ -10,10 +10,21 @@ const HEADERS: readonly string[] = Array.from({ length: SHORT }, (_, length) =>
 /** Small whole numbers. */
 const SMALL: readonly string[] = Array.from({ length: ASCII }, (_, value) => bytesOf(value))
 
-/** What was written: the keys that it refers to, and bytes, each a character. */
+/** Bytes up to which a payload goes with the others; Lua hashes all that it is given, and again what it takes out of it. */
+const LARGE = 512
+
+/** What was written. */
+export interface Message {
+  /** Bytes, each a character. */
+  readonly bytes: string
+  /** Places in it, from 1, and what is to be there: large payloads. */
+  readonly apart: readonly (number | Uint8Array)[]
+}
+
+/** What was written, and the keys that it refers to. */
 export interface Packed {
   readonly keys: readonly string[]
-  readonly message: string
+  readonly message: Message
 }
 
 /** Writes arguments; `write` gives the keys, and may be called again. */
@@ -24,7 +35,7 @@ export function pack(write: (args: ArgumentWriter) => readonly string[]): Packed
   const message = args.finish()
   if (message !== null) return { keys, message }
   const again = new ArgumentWriter(true)
-  return { keys: write(again), message: again.finish() ?? '' }
+  return { keys: write(again), message: again.finish() ?? { bytes: '', apart: [] } }
 }
 
 /**
@@ -38,6 +49,7 @@ export class ArgumentWriter {
   #count = 0
   /** Bytes so far that are not of ASCII, if all texts are. */
   #high = 0
+  readonly #apart: (number | Uint8Array)[] = []
 
   /** @param encodes Whether texts may have other characters than those of ASCII. */
   constructor(encodes: boolean) {
@@ -67,8 +79,13 @@ export class ArgumentWriter {
     this.#raw(`\xcf${fourBytes(Math.floor(value / 2 ** 32))}${fourBytes(value)}`)
   }
 
-  /** Adds bytes. */
+  /** Adds bytes. Large ones must stay as they are until the reply has come. */
   bytes(value: Uint8Array): void {
+    if (value.byteLength > LARGE) {
+      this.#string('')
+      this.#apart.push(this.#count, value)
+      return
+    }
     const text = latin1Of(value)
     this.#string(text)
     this.#high += highOf(text)
@@ -83,10 +100,10 @@ export class ArgumentWriter {
   }
 
   /** What was written; null where a text was of other characters than those of ASCII, which must be encoded. */
-  finish(): string | null {
+  finish(): Message | null {
     const bytes = this.#bytes
     if (!this.#encodes && highOf(bytes) !== this.#high) return null
-    return `\xdd${fourBytes(this.#count)}${bytes}`
+    return { bytes: `\xdd${fourBytes(this.#count)}${bytes}`, apart: this.#apart }
   }
 
   #string(value: string): void {

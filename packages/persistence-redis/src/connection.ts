@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { BackendError } from '@sayiir/persistence-core'
 import { pause } from '@sayiir/persistence-core/adapter'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
+import type { Message } from './argument-writer.ts'
 import { Deadlines } from './deadlines.ts'
 import { isUnknownScript, mayBeSentAgain, toBackendError } from './errors.ts'
 import type { Shard } from './layout.ts'
@@ -75,14 +76,14 @@ export class Connection {
   /**
    * Runs a script on a shard that must not be run again: its first two arguments are added.
    *
-   * @param message The last argument: bytes, each a character. Null: there is none.
+   * @param message The last arguments, or null.
    */
   runOnce(
     name: ScriptName,
     shard: Shard,
     keys: readonly string[],
     args: readonly Argument[],
-    message: string | null = null,
+    message: Message | null = null,
   ): Promise<unknown> {
     const script = scripts[name]
     const slots = this.#slotsOf(shard)
@@ -222,9 +223,13 @@ export class Connection {
   }
 }
 
-/** Arguments of which the last are bytes. */
-function withMessage(args: readonly Argument[], message: string | null): readonly Argument[] {
-  return message === null ? args : [...args, Buffer.from(message, 'latin1')]
+/** Arguments of which the last are those of a message. */
+function withMessage(args: readonly Argument[], message: Message | null): readonly Argument[] {
+  if (message === null) return args
+  const apart = message.apart.map((one) =>
+    typeof one === 'number' ? one : Buffer.from(one.buffer, one.byteOffset, one.byteLength),
+  )
+  return [...args, Buffer.from(message.bytes, 'latin1'), ...apart]
 }
 
 /** Whether a client neither adds a prefix, nor finds the node, nor gathers commands. */

@@ -253,13 +253,13 @@ export class DispatchStore {
         skipsOwn ? '1' : '',
       ]
       pushFilter(args, request.filter)
-      const [outcome, described] = (await connection.runOnce(
+      const [outcome, described, ...large] = (await connection.runOnce(
         'claim-available',
         shard,
         shard.keys,
         args,
-      )) as [Buffer, Buffer]
-      const reader = new MessageReader(described)
+      )) as [Buffer, Buffer, ...Buffer[]]
+      const reader = new MessageReader(described, large)
       reader.array()
       const now = reader.number()
       clock.observe(now)

@@ -271,7 +271,7 @@ export class InstanceStore {
   }
 
   #read(reply: unknown, writes: readonly InstanceWrite[]): ReturnType<typeof readResults> {
-    return readResults(reply as [Buffer, Buffer], writes, this.#observeTime)
+    return readResults(reply as [Buffer, Buffer, ...Buffer[]], writes, this.#observeTime)
   }
 
   readonly #observeTime = (now: number): void => this.#context.clock.observe(now)

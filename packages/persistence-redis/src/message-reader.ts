@@ -7,10 +7,13 @@ const TRUE = 0xc3
  */
 export class MessageReader {
   readonly #buffer: Buffer
+  readonly #large: readonly Buffer[]
   #at = 0
 
-  constructor(buffer: Buffer) {
+  /** @param large Payloads that have numbers in it, from 1, in their place. */
+  constructor(buffer: Buffer, large: readonly Buffer[] = []) {
     this.#buffer = buffer
+    this.#large = large
   }
 
   /** Goes into an array; its length. */
@@ -60,16 +63,18 @@ export class MessageReader {
 
   /** Bytes on their own, not a view of what came over the wire; null where there is `false`. */
   bytes(): Uint8Array | null {
-    if (this.isFalse()) return null
-    const length = this.#header()
-    const from = this.#at
-    this.#at += length
-    return new Uint8Array(this.#buffer.subarray(from, this.#at))
+    const view = this.view()
+    return view === null ? null : new Uint8Array(view)
   }
 
   /** Bytes as they came, to be read at once; null where there is `false`. */
   view(): Buffer | null {
     if (this.isFalse()) return null
+    if (this.isNumber) {
+      const large = this.#large[this.number() - 1]
+      if (large === undefined) throw new TypeError('a reply is without a payload')
+      return large
+    }
     const length = this.#header()
     const from = this.#at
     this.#at += length

@@ -81,10 +81,10 @@ return outcome
 --      8 '1' to leave what the worker failed itself, 9… filter
 -- Replies: MessagePack of when they were claimed, entry keys, tokens, deliveries, and whether
 --      something was left; MessagePack of the time, due instances, and of each key what describe
---      gives.
+--      gives; payloads that it has numbers of.
 local outcome = answeredBefore()
 if outcome then
-  return { outcome, pack({ now, dueOnes(), describeKeys(cmsgpack.unpack(outcome)[2]) }) }
+  return replyOf(outcome, dueOnes(), cmsgpack.unpack(outcome)[2])
 end
 local limit, aging = tonumber(ARGV[4]), tonumber(ARGV[3])
 local request = newRequest(ARGV[6], ARGV[7], ARGV[8])
@@ -104,7 +104,7 @@ local keys, tokens, counts = take(request, members)
 outcome = pack({ now, keys, tokens, counts, shared ~= nil and shared.hasLeftOwn() })
 rememberOutcome(outcome)
 if shared then shared.wake() end
-return { outcome, pack({ now, dueOnes(), describeKeys(keys) }) }
+return replyOf(outcome, dueOnes(), keys)
 `,
   'claim-task': String.raw`-- Claims one task if it is available.
 -- ARGV 1 ring field, 2 number of the call, 3 latest time at which anybody waits for the reply,
@@ -162,17 +162,18 @@ return { outcome, cmsgpack.pack({ now, describe(isClaimed and { key } or {}) }) 
 --      of each next task that is claimed: entry key, place, task,
 --      of each request: worker, ttl ('' never), '1' to leave what it failed itself, filter,
 --      then classes of the next tasks, up to the end: digest, what it is.
--- Replies: as write.lua where every state is '1' and more. Otherwise nothing was written: '0' is
+--      4… place in that array and bytes of each that is large
+-- Replies: as write.lua where every state is '1' and more, then payloads that have numbers in it. Otherwise nothing was written: '0' is
 --      refused, and anything else to be written by write.lua.
 local before = answeredBefore()
 if before then
   local done = cmsgpack.unpack(before)
   local keys = {}
   for index = 1, #done[4], 3 do keys[#keys + 1] = done[4][index] end
-  return { before, pack({ now, done[5] and dueOnes() or {}, describeKeys(keys) }) }
+  return replyOf(before, done[5] and dueOnes() or {}, keys)
 end
 
-local list = cmsgpack.unpack(ARGV[3])
+local list = arguments()
 local count, endCount, finalCount, queuedCount, ownCount = list[1], list[2], list[3], list[4], list[5]
 local instances = 9
 local keys = instances + count
@@ -365,20 +366,21 @@ local outcome = pack({ now, table.concat(states), ownClaims, order, isAsked })
 rememberOutcome(outcome)
 announce(list, queued, queuedCount, classes)
 if shared then shared.wake() end
-return { outcome, pack({ now, isAsked and dueOnes() or EMPTY, describeKeys(others) }) }
+return replyOf(outcome, isAsked and dueOnes() or EMPTY, others)
 `,
   create: String.raw`-- Starts instances that have one task (see plain-creations.ts), each unless there is one of that id.
 -- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array:
 --      how many; each: instance, record, task, its place, initial input, 1 if there is
 --      one, earliest and latest time at which it is right,
---      then classes of the tasks, up to the end: digest, what it is.
+--      then classes of the tasks, up to the end: digest, what it is,
+--      4… place in that array and bytes of each that is large
 -- Replies: as write.lua.
 local FIELDS = 8
 local nothing = pack({ now, {}, {} })
 local before = answeredBefore()
 if before then return { before, nothing } end
 
-local list = cmsgpack.unpack(ARGV[3])
+local list = arguments()
 local count = list[1]
 local ids = {}
 for index = 1, count do ids[index] = list[2 + (index - 1) * FIELDS] end
@@ -878,7 +880,18 @@ local function take(request, members)
   return keys, tokens, counts
 end
 
--- As describe of dispatch.lua.
+-- Payloads that are replied as they are: Lua hashes every byte of a string that it makes, so what is
+-- large should not be in another one as well.
+local LARGE = 512
+local large = {}
+
+local function given(payload)
+  if not payload or #payload <= LARGE then return payload end
+  large[#large + 1] = payload
+  return #large
+end
+
+-- As describe of dispatch.lua; of large payloads their numbers.
 local function describeKeys(keys)
   local count = #keys
   if count == 0 then return EMPTY end
@@ -903,15 +916,22 @@ local function describeKeys(keys)
   for index = 1, count do
     local record, at = records[index], index * 4
     described[at - 3] = record
-    described[at - 2] = payloads[index]
+    described[at - 2] = given(payloads[index])
     described[at - 1] = false
     described[at] = false
     if record and byte(record) ~= ALONE then
       newest = newest + 1
-      described[at - 1] = payloads[newest]
+      described[at - 1] = given(payloads[newest])
     end
   end
   return described
+end
+
+-- What a script replies: what it came to, what workers need besides, large payloads.
+local function replyOf(outcome, due, keys)
+  local reply = { outcome, pack({ now, due, describeKeys(keys) }) }
+  for index, payload in ipairs(large) do reply[index + 2] = payload end
+  return reply
 end
 
 local function dueOnes()
@@ -965,6 +985,13 @@ end
 
 local function rememberOutcome(outcome)
   call('HSET', META, 'token', format('%d', lastToken), ARGV[1], ARGV[2] .. '\0' .. NOW .. '\0' .. outcome)
+end
+
+-- What came as one argument, with those that came on their own because they are large.
+local function arguments()
+  local list = cmsgpack.unpack(ARGV[3])
+  for index = 4, #ARGV, 2 do list[tonumber(ARGV[index])] = ARGV[index + 1] end
+  return list
 end
 `,
   prelude: String.raw`-- What every script on a shard begins with.
@@ -1452,12 +1479,14 @@ return removed
 --      milliseconds worth a level of priority,
 --      then requests: how many; each: worker, ttl ('' never), '1' to leave what
 --      it failed itself, filter,
---      then writes: how many; each as read below.
+--      then writes: how many; each as read below,
+--      4… place in that array and bytes of each that is large
 -- Replies: MessagePack of when it was, of each write '0' (refused), '1', '2' (a task of its own
 --      claimed) or '3' (another's), tokens and deliveries of own tasks, entry keys, tokens and
 --      deliveries of others', whether a task was asked for; MessagePack of the time, due instances
 --      (where a task was asked for), and of each other task what describe gives.
 local list = cmsgpack.unpack(ARGV[3])
+for index = 4, #ARGV, 2 do list[tonumber(ARGV[index])] = ARGV[index + 1] end
 local aging = tonumber(list[1])
 local from = 2
 

@@ -9,11 +9,11 @@ const NONE: readonly never[] = []
 
 /** What the scripts that write instances reply. */
 export function readResults(
-  [outcome, described]: readonly [Buffer, Buffer],
+  [outcome, described, ...large]: readonly [Buffer, Buffer, ...Buffer[]],
   writes: readonly InstanceWrite[],
   observe: (now: number) => void,
 ): { readonly states: string; readonly results: WriteResult[] } {
-  const rest = new MessageReader(described)
+  const rest = new MessageReader(described, large)
   rest.array()
   const now = rest.number()
   observe(now)

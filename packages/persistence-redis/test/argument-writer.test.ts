@@ -15,12 +15,20 @@ async function read(
     return []
   })
   const script = `
-    local values = {}
-    for index, value in ipairs(cmsgpack.unpack(ARGV[1])) do
+    local values, list = {}, cmsgpack.unpack(ARGV[1])
+    for index = 2, #ARGV, 2 do list[tonumber(ARGV[index])] = ARGV[index + 1] end
+    for index, value in ipairs(list) do
       values[index] = { type(value), type(value) == 'number' and string.format('%.0f', value) or value }
     end
     return values`
-  const reply = await redis.callBuffer('eval', script, 0, Buffer.from(message, 'latin1'))
+  const apart = message.apart.map((one) => (typeof one === 'number' ? one : Buffer.from(one)))
+  const reply = await redis.callBuffer(
+    'eval',
+    script,
+    0,
+    Buffer.from(message.bytes, 'latin1'),
+    ...apart,
+  )
   return (reply as [Buffer, Buffer][]).map(([type, bytes]) => [
     type.toString(),
     bytes.toString('latin1'),

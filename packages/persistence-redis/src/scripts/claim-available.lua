@@ -4,10 +4,10 @@
 --      8 '1' to leave what the worker failed itself, 9… filter
 -- Replies: MessagePack of when they were claimed, entry keys, tokens, deliveries, and whether
 --      something was left; MessagePack of the time, due instances, and of each key what describe
---      gives.
+--      gives; payloads that it has numbers of.
 local outcome = answeredBefore()
 if outcome then
-  return { outcome, pack({ now, dueOnes(), describeKeys(cmsgpack.unpack(outcome)[2]) }) }
+  return replyOf(outcome, dueOnes(), cmsgpack.unpack(outcome)[2])
 end
 local limit, aging = tonumber(ARGV[4]), tonumber(ARGV[3])
 local request = newRequest(ARGV[6], ARGV[7], ARGV[8])
@@ -27,4 +27,4 @@ local keys, tokens, counts = take(request, members)
 outcome = pack({ now, keys, tokens, counts, shared ~= nil and shared.hasLeftOwn() })
 rememberOutcome(outcome)
 if shared then shared.wake() end
-return { outcome, pack({ now, dueOnes(), describeKeys(keys) }) }
+return replyOf(outcome, dueOnes(), keys)

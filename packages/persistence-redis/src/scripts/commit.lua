@@ -19,17 +19,18 @@
 --      of each next task that is claimed: entry key, place, task,
 --      of each request: worker, ttl ('' never), '1' to leave what it failed itself, filter,
 --      then classes of the next tasks, up to the end: digest, what it is.
--- Replies: as write.lua where every state is '1' and more. Otherwise nothing was written: '0' is
+--      4… place in that array and bytes of each that is large
+-- Replies: as write.lua where every state is '1' and more, then payloads that have numbers in it. Otherwise nothing was written: '0' is
 --      refused, and anything else to be written by write.lua.
 local before = answeredBefore()
 if before then
   local done = cmsgpack.unpack(before)
   local keys = {}
   for index = 1, #done[4], 3 do keys[#keys + 1] = done[4][index] end
-  return { before, pack({ now, done[5] and dueOnes() or {}, describeKeys(keys) }) }
+  return replyOf(before, done[5] and dueOnes() or {}, keys)
 end
 
-local list = cmsgpack.unpack(ARGV[3])
+local list = arguments()
 local count, endCount, finalCount, queuedCount, ownCount = list[1], list[2], list[3], list[4], list[5]
 local instances = 9
 local keys = instances + count
@@ -222,4 +223,4 @@ local outcome = pack({ now, table.concat(states), ownClaims, order, isAsked })
 rememberOutcome(outcome)
 announce(list, queued, queuedCount, classes)
 if shared then shared.wake() end
-return { outcome, pack({ now, isAsked and dueOnes() or EMPTY, describeKeys(others) }) }
+return replyOf(outcome, isAsked and dueOnes() or EMPTY, others)

@@ -2,14 +2,15 @@
 -- ARGV 1 ring field, 2 number of the call, 3 a MessagePack array:
 --      how many; each: instance, record, task, its place, initial input, 1 if there is
 --      one, earliest and latest time at which it is right,
---      then classes of the tasks, up to the end: digest, what it is.
+--      then classes of the tasks, up to the end: digest, what it is,
+--      4… place in that array and bytes of each that is large
 -- Replies: as write.lua.
 local FIELDS = 8
 local nothing = pack({ now, {}, {} })
 local before = answeredBefore()
 if before then return { before, nothing } end
 
-local list = cmsgpack.unpack(ARGV[3])
+local list = arguments()
 local count = list[1]
 local ids = {}
 for index = 1, count do ids[index] = list[2 + (index - 1) * FIELDS] end

@@ -72,7 +72,18 @@ local function take(request, members)
   return keys, tokens, counts
 end
 
--- As describe of dispatch.lua.
+-- Payloads that are replied as they are: Lua hashes every byte of a string that it makes, so what is
+-- large should not be in another one as well.
+local LARGE = 512
+local large = {}
+
+local function given(payload)
+  if not payload or #payload <= LARGE then return payload end
+  large[#large + 1] = payload
+  return #large
+end
+
+-- As describe of dispatch.lua; of large payloads their numbers.
 local function describeKeys(keys)
   local count = #keys
   if count == 0 then return EMPTY end
@@ -97,15 +108,22 @@ local function describeKeys(keys)
   for index = 1, count do
     local record, at = records[index], index * 4
     described[at - 3] = record
-    described[at - 2] = payloads[index]
+    described[at - 2] = given(payloads[index])
     described[at - 1] = false
     described[at] = false
     if record and byte(record) ~= ALONE then
       newest = newest + 1
-      described[at - 1] = payloads[newest]
+      described[at - 1] = given(payloads[newest])
     end
   end
   return described
+end
+
+-- What a script replies: what it came to, what workers need besides, large payloads.
+local function replyOf(outcome, due, keys)
+  local reply = { outcome, pack({ now, due, describeKeys(keys) }) }
+  for index, payload in ipairs(large) do reply[index + 2] = payload end
+  return reply
 end
 
 local function dueOnes()

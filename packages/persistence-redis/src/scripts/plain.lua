@@ -31,3 +31,10 @@ end
 local function rememberOutcome(outcome)
   call('HSET', META, 'token', format('%d', lastToken), ARGV[1], ARGV[2] .. '\0' .. NOW .. '\0' .. outcome)
 end
+
+-- What came as one argument, with those that came on their own because they are large.
+local function arguments()
+  local list = cmsgpack.unpack(ARGV[3])
+  for index = 4, #ARGV, 2 do list[tonumber(ARGV[index])] = ARGV[index + 1] end
+  return list
+end

@@ -4,12 +4,14 @@
 --      milliseconds worth a level of priority,
 --      then requests: how many; each: worker, ttl ('' never), '1' to leave what
 --      it failed itself, filter,
---      then writes: how many; each as read below.
+--      then writes: how many; each as read below,
+--      4… place in that array and bytes of each that is large
 -- Replies: MessagePack of when it was, of each write '0' (refused), '1', '2' (a task of its own
 --      claimed) or '3' (another's), tokens and deliveries of own tasks, entry keys, tokens and
 --      deliveries of others', whether a task was asked for; MessagePack of the time, due instances
 --      (where a task was asked for), and of each other task what describe gives.
 local list = cmsgpack.unpack(ARGV[3])
+for index = 4, #ARGV, 2 do list[tonumber(ARGV[index])] = ARGV[index + 1] end
 local aging = tonumber(list[1])
 local from = 2
 
