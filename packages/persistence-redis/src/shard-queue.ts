@@ -48,6 +48,9 @@ interface Waiting<Call, Reply> {
  * only ever work in turns. So the calls that are there are divided evenly among the groups that may
  * be on their way, and groups whose replies came together are answered one after the other, each
  * when the calls that followed from the one before it have been sent.
+ *
+ * Core's `CallQueue` does neither, since a server that works on several transactions at a time has no use
+ * for it; this one runs one script after the other.
  */
 class Lane<Call, Reply> {
   readonly #shard: Shard
