@@ -1,4 +1,4 @@
-import type { ClaimTaskParams, TaskClaimRef } from '@sayiir/persistence-core'
+import type { BackendError, ClaimTaskParams, TaskClaimRef } from '@sayiir/persistence-core'
 import {
   type ClaimedEntry,
   type ClaimRequest,
@@ -13,7 +13,16 @@ import {
 import { decodeClaim, madeClaim } from './claims.ts'
 import type { Argument } from './connection.ts'
 import type { StoreContext } from './context.ts'
-import { readable, readClaimed, readClaims, readFound, readTexts } from './found-tasks.ts'
+import {
+  type Found,
+  orFailure,
+  orThrow,
+  readable,
+  readClaimed,
+  readClaims,
+  readFound,
+  readTexts,
+} from './found-tasks.ts'
 import type { Shard } from './layout.ts'
 import { look } from './look.ts'
 import { MessageReader } from './message-reader.ts'
@@ -33,7 +42,10 @@ interface SearchCall {
   readonly skipsOwn: boolean
 }
 
-type Claimed = Dispatched<ClaimedEntry> & { readonly leftOwn: boolean }
+/** What a claim in one shard came to. */
+interface Claimed extends Found<ClaimedEntry> {
+  readonly leftOwn: boolean
+}
 
 /** Tasks that one script claims at most. */
 const MAX_CLAIMS = 1000
@@ -101,7 +113,7 @@ export class DispatchStore {
   async claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
     const { shards } = this.#context.layout
     const first = this.#next()
-    if (shards.length === 1) return this.#claimIn(first, request, false)
+    if (shards.length === 1) return orThrow(await this.#claimIn(first, request, false))
     const others = shards.filter((shard) => shard !== first)
     const [claimed, ...due] = await Promise.all([
       this.#claimIn(first, request, true),
@@ -117,12 +129,13 @@ export class DispatchStore {
       )
       return { ...claimed, due: [...claimed.due, ...looks.flatMap((one) => one.due)] }
     }
-    const more = await this.claimElsewhere({ ...request, limit: left }, first, claimed.leftOwn)
-    return {
+    const more = await this.#elsewhere({ ...request, limit: left }, first, claimed.leftOwn)
+    return orThrow({
       now: more.now,
       tasks: [...claimed.tasks, ...more.tasks],
       due: [...claimed.due, ...more.due],
-    }
+      failure: claimed.failure ?? more.failure,
+    })
   }
 
   /**
@@ -134,6 +147,14 @@ export class DispatchStore {
     searched: Shard,
     leftOwn: boolean,
   ): Promise<Dispatched<ClaimedEntry>> {
+    return orThrow(await this.#elsewhere(request, searched, leftOwn))
+  }
+
+  async #elsewhere(
+    request: ClaimRequest,
+    searched: Shard,
+    leftOwn: boolean,
+  ): Promise<Found<ClaimedEntry>> {
     const turn = this.#next().index
     const { shards } = this.#context.layout
     const others = [...shards.slice(turn), ...shards.slice(0, turn)].filter(
@@ -144,12 +165,14 @@ export class DispatchStore {
     )
     const tasks: ClaimedEntry[] = []
     let now = Math.max(...looks.map((one) => one.now))
+    let failure: BackendError | null = null
     const withOwn = leftOwn ? [searched] : []
     const claim = async (shard: Shard, skipsOwn: boolean): Promise<boolean> => {
       if (tasks.length === request.limit) return false
       const limit = request.limit - tasks.length
       const claimed = await this.#claimIn(shard, { ...request, limit }, skipsOwn)
       tasks.push(...claimed.tasks)
+      failure ??= claimed.failure
       now = claimed.now
       return claimed.leftOwn
     }
@@ -159,25 +182,26 @@ export class DispatchStore {
       if (isOwnFailure || (await claim(shard, true))) withOwn.push(shard)
     }
     for (const shard of withOwn) await claim(shard, false)
-    return { now, tasks, due: looks.flatMap((one) => one.due) }
+    return { now, tasks, due: looks.flatMap((one) => one.due), failure }
   }
 
   async findAvailable(request: WorkRequest): Promise<Dispatched<FoundTask>> {
     const { layout, options } = this.#context
     const found = await Promise.all(layout.shards.map((shard) => this.#findIn(shard, request)))
     const [only] = found
-    if (only !== undefined && found.length === 1) return only
+    if (only !== undefined && found.length === 1) return orThrow(only)
     const tasks = found
       .flatMap((one) => one.tasks)
       .map((task) => ({ task, rank: rankOf(task, request.workerId, options.agingIntervalMs) }))
       .sort((a, b) => compareRanks(a.rank, b.rank))
       .slice(0, request.limit)
       .map(({ task }) => task)
-    return {
+    return orThrow({
       now: Math.max(...found.map((one) => one.now)),
       tasks,
       due: found.flatMap((one) => one.due),
-    }
+      failure: found.find((one) => one.failure !== null)?.failure ?? null,
+    })
   }
 
   changeClaim(ref: TaskClaimRef, change: ClaimChange): Promise<HeldClaim | null> {
@@ -270,12 +294,11 @@ export class DispatchStore {
       const claims = readClaims(made, made.number(), request)
       const leftOwn = made.boolean()
       const due = readTexts(reader)
-      const tasks = readable(readClaimed(reader, claims))
-      return { now, tasks, due, leftOwn }
+      return { now, due, leftOwn, ...orFailure(() => readable(readClaimed(reader, claims))) }
     }
   }
 
-  async #findIn(shard: Shard, request: WorkRequest): Promise<Dispatched<FoundTask>> {
+  async #findIn(shard: Shard, request: WorkRequest): Promise<Found<FoundTask>> {
     const { connection, options, clock } = this.#context
     const args: Argument[] = ['', '', options.agingIntervalMs, request.limit, request.workerId]
     pushFilter(args, request.filter)
@@ -289,7 +312,7 @@ export class DispatchStore {
     clock.observe(now)
     const due = readTexts(reader)
     const keys = readTexts(reader)
-    return { now, tasks: readFound(reader, keys, claims), due }
+    return { now, due, ...orFailure(() => readFound(reader, keys, claims)) }
   }
 
   async #change(shard: Shard, calls: readonly ClaimCall[]): Promise<(HeldClaim | null)[]> {

@@ -2,6 +2,7 @@ import { BackendError } from '@sayiir/persistence-core'
 import type {
   ClaimedEntry,
   ClaimRequest,
+  Dispatched,
   FoundTask,
   HeldClaim,
   StoredInstance,
@@ -10,6 +11,13 @@ import { decodeClaim, madeClaim, type StoredClaim } from './claims.ts'
 import type { MessageReader } from './message-reader.ts'
 import { decodeOutcome, splitNewest } from './outcomes.ts'
 import { decodeInstance, splitKey } from './records.ts'
+import { isUnreadable } from './unreadable.ts'
+
+/** What a search came to. */
+export interface Found<T extends FoundTask> extends Dispatched<T> {
+  /** Why there is none of those that it found. */
+  readonly failure: BackendError | null
+}
 
 /** A task that a script claimed. */
 export interface MadeClaim {
@@ -74,6 +82,24 @@ export function readable<T extends FoundTask>(tasks: readonly (T | BackendError 
   }
   if (failure !== null && read.length === 0) throw failure
   return read
+}
+
+/** What can be read of what was found, or why nothing can. */
+export function orFailure<T extends FoundTask>(
+  read: () => readonly T[],
+): Pick<Found<T>, 'tasks' | 'failure'> {
+  try {
+    return { tasks: read(), failure: null }
+  } catch (error) {
+    if (!isUnreadable(error)) throw error
+    return { tasks: [], failure: error }
+  }
+}
+
+/** That nothing can be read is told only where there is nothing else. */
+export function orThrow<T extends FoundTask>({ failure, ...found }: Found<T>): Dispatched<T> {
+  if (failure !== null && found.tasks.length === 0) throw failure
+  return found
 }
 
 /** Tasks that a script found, with their instances; those that are gone are left out. */

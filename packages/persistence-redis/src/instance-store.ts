@@ -17,6 +17,7 @@ import { asPlainCommit, commitArguments, type PlainCommit } from './plain-commit
 import { creationArguments } from './plain-creations.ts'
 import { decodeInstance } from './records.ts'
 import { ShardQueue } from './shard-queue.ts'
+import { isUnreadable } from './unreadable.ts'
 import { writeArguments } from './write-args.ts'
 import { readResults } from './write-results.ts'
 
@@ -184,31 +185,38 @@ export class InstanceStore {
     const result = await this.#write(write)
     if (!result.written || result.next !== null) return result
     const shard = this.#context.layout.shardOf(write.instanceId)
-    return this.#with(write, result, await this.#dispatch.claimElsewhere(request, shard, true))
+    return this.#with(write, result, this.#dispatch.claimElsewhere(request, shard, true))
   }
 
   /** Claims as a worker does that begins. */
   async #writeAndMove(write: InstanceWrite, request: ClaimRequest): Promise<WriteResult> {
     const result = await this.#write({ ...write, claimNext: null })
     if (!result.written) return result
-    return this.#with(write, result, await this.#dispatch.claimAvailable(request))
+    return this.#with(write, result, this.#dispatch.claimAvailable(request))
   }
 
   /** What was claimed in a second step, noted with the commit that it came with. */
   async #with(
     { instanceId, commit }: InstanceWrite,
     result: Extract<WriteResult, { written: true }>,
-    { tasks, due }: Dispatched<ClaimedEntry>,
+    claiming: Promise<Dispatched<ClaimedEntry>>,
   ): Promise<WriteResult> {
     const { connection, layout } = this.#context
+    const claimed = await claiming.catch((error: unknown) => {
+      if (isUnreadable(error)) return null
+      throw error
+    })
+    // What was written is written, whether or not the task that it brought can be read.
+    if (claimed === null) return result
+    const { tasks, due } = claimed
     const [next = null] = tasks
     if (next !== null && commit !== null) {
       const shard = layout.shardOf(instanceId)
-      const claimed = `${next.instanceId}\0${next.taskId}\0${next.claim.token}\0`
+      const noted = `${next.instanceId}\0${next.taskId}\0${next.claim.token}\0`
       await connection.run(
         'note-next',
         [...shard.keys, shard.results(instanceId)],
-        [instanceId, commit.taskId, commit.token, claimed],
+        [instanceId, commit.taskId, commit.token, noted],
       )
     }
     return { ...result, next, due: [...result.due, ...due] }
