@@ -1,14 +1,12 @@
 import type { BackendError, ClaimTaskParams, TaskClaimRef } from '@sayiir/persistence-core'
-import {
-  type ClaimedEntry,
-  type ClaimRequest,
-  compareIds,
-  type Dispatched,
-  type FoundTask,
-  type HeldClaim,
-  type OptimisticStore,
-  orderKey,
-  type WorkRequest,
+import type {
+  ClaimedEntry,
+  ClaimRequest,
+  Dispatched,
+  FoundTask,
+  HeldClaim,
+  OptimisticStore,
+  WorkRequest,
 } from '@sayiir/persistence-core/adapter'
 import { decodeClaim, madeClaim } from './claims.ts'
 import type { Argument } from './connection.ts'
@@ -26,6 +24,7 @@ import {
 import type { Shard } from './layout.ts'
 import { look } from './look.ts'
 import { MessageReader } from './message-reader.ts'
+import { compareRanks, rankOf } from './ranks.ts'
 import { ShardQueue } from './shard-queue.ts'
 import { isSameSearch, pushFilter } from './write-args.ts'
 
@@ -330,31 +329,4 @@ export class DispatchStore {
 
 function isAlike(a: SearchCall, b: SearchCall): boolean {
   return a.skipsOwn === b.skipsOwn && isSameSearch(a.request, b.request)
-}
-
-interface Rank {
-  readonly isOwnFailure: boolean
-  readonly key: number
-  readonly since: number
-  readonly task: FoundTask
-}
-
-function rankOf(task: FoundTask, workerId: string, agingIntervalMs: number): Rank {
-  const entry = task.stored?.entries.find(({ taskId }) => taskId === task.taskId)
-  return {
-    isOwnFailure: entry?.lastFailedWorker === workerId,
-    key: entry === undefined ? 0 : orderKey(entry, agingIntervalMs),
-    since: entry?.availableSince ?? 0,
-    task,
-  }
-}
-
-function compareRanks(a: Rank, b: Rank): number {
-  return (
-    Number(a.isOwnFailure) - Number(b.isOwnFailure) ||
-    a.key - b.key ||
-    a.since - b.since ||
-    compareIds(a.task.instanceId, b.task.instanceId) ||
-    compareIds(a.task.taskId, b.task.taskId)
-  )
 }
