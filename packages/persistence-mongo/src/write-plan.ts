@@ -48,7 +48,7 @@ export interface WritePlan {
 }
 
 /** An update of one document. */
-export interface LoneUpdate {
+interface LoneUpdate {
   readonly filter: Filter<InstanceDoc>
   readonly update: Document[]
 }
