@@ -383,15 +383,17 @@ BEGIN
   WHERE NOT EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class < p_class)
     AND NOT EXISTS (SELECT 1 FROM {s}.work t WHERE t.queue_class > p_class
       AND (t.queue_class, t.queue_at) <= (${CLAIMED_CLASS}, p_now));
-  IF NOT (v_has_forks OR v_has_inputs) THEN
-    RETURN QUERY UPDATE {s}.work t SET ${CLAIMED_FOR_A_TIME} FROM unnest(v_tids) AS best (tid)
-      WHERE t.ctid = best.tid RETURNING ${taken({ before: 'p_now, NULL, NULL, ', input: 'NULL' })};
-  ELSIF NOT v_has_forks THEN
+  IF v_has_inputs AND NOT v_has_forks THEN
     RETURN QUERY UPDATE {s}.work t SET ${CLAIMED_FOR_A_TIME} FROM unnest(v_tids) AS best (tid)
       WHERE t.ctid = best.tid RETURNING ${taken({ before: 'p_now, NULL, NULL, ' })};
-  ELSE
-    RETURN QUERY SELECT * FROM {s}.claim_available(p_worker, ${REST('p_ttl')}, p_limit);
+    RETURN;
+  ELSIF v_has_forks IS NOT true THEN
+    -- Also where there are none: a worker that waits has then planned what it claims the first one with.
+    RETURN QUERY UPDATE {s}.work t SET ${CLAIMED_FOR_A_TIME} FROM unnest(v_tids) AS best (tid)
+      WHERE t.ctid = best.tid RETURNING ${taken({ before: 'p_now, NULL, NULL, ', input: 'NULL' })};
+    IF FOUND THEN RETURN; END IF;
   END IF;
+  RETURN QUERY SELECT * FROM {s}.claim_available(p_worker, ${REST('p_ttl')}, p_limit);
 END $$;
 
 -- The best tasks: rows as claim_any gives one, of which the first begins with the clock, what is due, and
