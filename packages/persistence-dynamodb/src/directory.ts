@@ -48,6 +48,11 @@ export class Directory {
     })
   }
 
+  /** Lives that began before this are not being created any more. */
+  get oldest(): string {
+    return (this.#service.clock.now() - IN_FLIGHT_MS).toString(36).padStart(9, '0')
+  }
+
   /**
    * Enters an instance that is about to be written. Entries of one instance follow each other, as its
    * changes do, so no request has two.
@@ -62,15 +67,35 @@ export class Directory {
     if (isLate) await this.put(instanceId, shard, life)
   }
 
-  /** Takes an instance out that has been deleted. */
-  async remove(instanceId: string, shard: number, life: string): Promise<void> {
-    await this.#delete({ instanceId, partition: this.#keys.list(shard), life })
+  /**
+   * Takes an instance out that has been deleted. Where it was not taken out it is of a life that is being
+   * created, or a listing sweeps it later.
+   *
+   * @param oldest What `oldest` was before the deletion: a life since then has its own entry, however
+   * long this process has been asleep.
+   */
+  async remove(
+    {
+      instanceId,
+      shard,
+      life,
+    }: { readonly instanceId: string; readonly shard: number; readonly life: string },
+    oldest: string,
+  ): Promise<void> {
+    await this.#service.deleteIf(keyOf({ instanceId, partition: this.#keys.list(shard) }), {
+      expression: 'x = :x OR x < :old',
+      values: { ':x': { S: life }, ':old': { S: oldest } },
+    })
   }
 
   /** Takes out what has no instance, unless somebody may just be writing it. */
   async removeStale(entries: readonly DirectoryEntry[]): Promise<void> {
-    const old = this.#oldest()
-    await Promise.all(entries.filter(({ life }) => life < old).map((one) => this.#delete(one)))
+    const { oldest } = this
+    await Promise.all(
+      entries
+        .filter(({ life }) => life < oldest)
+        .map((one) => this.#service.deleteIf(keyOf(one), { attribute: 'x', is: { S: one.life } })),
+    )
   }
 
   /** A page of a shard, ascending: strongly consistent. */
@@ -119,21 +144,11 @@ export class Directory {
     }
     return entries.map(() => undefined)
   }
-
-  /** Where it was not deleted it is of another life, which is being created, or it is swept later. */
-  async #delete(entry: DirectoryEntry): Promise<void> {
-    await this.#service.deleteIf(keyOf(entry), {
-      expression: 'x = :x OR x < :old',
-      values: { ':x': { S: entry.life }, ':old': { S: this.#oldest() } },
-    })
-  }
-
-  /** Lives that began before this are not being created any more. */
-  #oldest(): string {
-    return (this.#service.clock.now() - IN_FLIGHT_MS).toString(36).padStart(9, '0')
-  }
 }
 
-function keyOf({ partition, instanceId }: DirectoryEntry): ItemKey {
+function keyOf({
+  partition,
+  instanceId,
+}: Pick<DirectoryEntry, 'partition' | 'instanceId'>): ItemKey {
   return { p: partition, s: instanceId }
 }

@@ -44,10 +44,11 @@ export class Removal {
     instanceId: string,
     only: (item: InstanceItem) => boolean = () => true,
   ): Promise<boolean> {
-    const { service, keys } = this.#parts
+    const { service, keys, directory } = this.#parts
     const key = keys.head(instanceId)
     this.#instances.forget(instanceId)
     for (;;) {
+      const { oldest } = directory
       const [head, others] = await this.#partition(instanceId)
       if (head === null || head.isTombstone || !only(head)) return false
       const keepUntil = head.token + 2 * MAX_CLOCK_ERROR_MS
@@ -56,7 +57,7 @@ export class Removal {
         const { written, found, repeated } = await service.deleteIf(key, whileLast(head))
         // Its own repeated request may have found nothing because the first one did it.
         const isGone = written || (found === null && repeated)
-        if (isGone) await this.#unlist(head)
+        if (isGone) await this.#unlist(head, oldest)
         if (isGone || found === null) return isGone
         continue
       }
@@ -79,7 +80,7 @@ export class Removal {
           continue
         }
       }
-      await Promise.all([this.#clear(instanceId, head.life, others), this.#unlist(head)])
+      await Promise.all([this.#clear(instanceId, head.life, others), this.#unlist(head, oldest)])
       if (!needsTombstone) {
         await service.deleteIf(key, { attribute: 'w', is: { S: writes } })
       }
@@ -155,11 +156,11 @@ export class Removal {
   }
 
   /** A life of an instance is over: it is no longer in the directory. */
-  #unlist({ instanceId, life, attributes }: InstanceItem): Promise<void> {
+  #unlist({ instanceId, life, attributes }: InstanceItem, oldest: string): Promise<void> {
     const { directory, shards } = this.#parts
     const shard =
       attributes.l?.N === undefined ? shardOf(instanceId, shards) : Number(attributes.l.N)
-    return directory.remove(instanceId, shard, life)
+    return directory.remove({ instanceId, shard, life }, oldest)
   }
 
   /** Deletes what belonged to a life of an instance. */

@@ -1,7 +1,7 @@
 import { type DynamoDBClient, PutItemCommand, QueryCommand } from '@aws-sdk/client-dynamodb'
 import { failWorkflow, type InstanceStatus, type PersistentBackend } from '@sayiir/persistence-core'
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { datedName } from '../src/keys.ts'
+import { datedName, dateOf } from '../src/keys.ts'
 import { refusal, startHttpProxy } from './http-proxy.ts'
 import { atTask, namespace, open } from './namespace.ts'
 import { client, place } from './process.ts'
@@ -107,6 +107,30 @@ test('S8 an instance that is created anew while it is deleted is listed', async 
   await deleting.deleteSnapshot('i')
   expect(creations).toBe(1)
   expect(await listed(creating)).toEqual(['i'])
+})
+
+test('S8 a deletion that takes long tells lives since then from those before', async () => {
+  const keyPrefix = namespace()
+  const proxy = await startHttpProxy(inject('dynamodb').url)
+  const backend = await open({ ...place(proxy.url), keyPrefix })
+  await backend.saveSnapshot(atTask('i'))
+  let deletedAt = Number.NaN
+  const bounds: number[] = []
+  proxy.answer = ({ operation, body }) => {
+    if (operation !== 'DeleteItem') return null
+    const { ':old': old } = (body.ExpressionAttributeValues ?? {}) as Record<string, { S: string }>
+    if (old === undefined) deletedAt = Date.now()
+    else bounds.push(dateOf(old.S))
+    return null
+  }
+  proxy.change = async (_, reply) => {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    return reply
+  }
+  await backend.deleteSnapshot('i')
+  expect(bounds).toHaveLength(1)
+  // Ten minutes before the deletion, not before the entry is taken out.
+  for (const bound of bounds) expect(bound).toBeLessThanOrEqual(deletedAt - 600_000)
 })
 
 test('S9 few and many that have ended are listed alike', async () => {
