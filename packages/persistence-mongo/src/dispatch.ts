@@ -65,6 +65,7 @@ export class Dispatch {
       maxCalls: 100,
       maxBytes: 1000,
       maxInFlight: 2,
+      aloneAtOnce: true,
       sizeOf: ({ request }) => request.limit,
     })
   }

@@ -58,6 +58,7 @@ export class WriteQueue {
       maxCalls: 100,
       maxBytes: 8 * 1024 * 1024,
       maxInFlight: 2,
+      aloneAtOnce: true,
       sizeOf: sizeOf,
     })
   }
