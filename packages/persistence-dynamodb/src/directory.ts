@@ -1,12 +1,10 @@
 import { CallQueue } from '@sayiir/persistence-core/adapter'
 import type { Attributes } from './expressions.ts'
-import { dateOf, type ItemKey, type Keys } from './keys.ts'
-import type { Service } from './service.ts'
+import { dateOf, firstNameOf, type ItemKey, type Keys } from './keys.ts'
+import { type Service, WRITE_REQUESTS } from './service.ts'
 
 /** Milliseconds that a creation may be on its way, at the very most. */
 const IN_FLIGHT_MS = 600_000
-/** Entries of a request at most: the service's limit. */
-const MAX_ENTRIES = 25
 /** Bytes of a request at most; an entry has some hundreds. */
 const MAX_BYTES = 1_000_000
 /** Requests on their way at a time, before entries wait for company. */
@@ -41,7 +39,7 @@ export class Directory {
     this.#keys = keys
     this.#puts = new CallQueue({
       send: (entries) => this.#put(entries),
-      maxCalls: MAX_ENTRIES,
+      maxCalls: WRITE_REQUESTS,
       maxBytes: MAX_BYTES,
       maxInFlight: MAX_IN_FLIGHT,
       sizeOf: ({ instanceId, partition }) => instanceId.length + partition.length,
@@ -50,7 +48,7 @@ export class Directory {
 
   /** Lives that began before this are not being created any more. */
   get oldest(): string {
-    return (this.#service.clock.now() - IN_FLIGHT_MS).toString(36).padStart(9, '0')
+    return firstNameOf(this.#service.clock.now() - IN_FLIGHT_MS)
   }
 
   /**

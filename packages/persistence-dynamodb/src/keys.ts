@@ -120,7 +120,12 @@ export function randomName(length: number): string {
 
 /** A name that tells when it was made, to tell what is old from what is being written. */
 export function datedName(now: number): string {
-  return now.toString(36).padStart(9, '0') + randomName(4)
+  return firstNameOf(now) + randomName(4)
+}
+
+/** Before all dated names of this time, and after those of any earlier one. */
+export function firstNameOf(time: number): string {
+  return time.toString(36).padStart(9, '0')
 }
 
 /** When a dated name was made: epoch milliseconds. */

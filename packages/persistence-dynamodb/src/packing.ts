@@ -11,7 +11,7 @@ const PLACE: ReadonlySet<string> = new Set(['wp', 'ws'])
 /** No UTF-8 has this byte: the bytes of attributes that are no text come behind it. */
 const PARTS = 0xff
 /** What conditions, indexes, filters or the service itself look at: these stand for themselves. */
-const APART: ReadonlySet<string> = new Set([...['p', 's', 'w', 'z', 'ttl', 'wp', 'ws']])
+const APART: ReadonlySet<string> = new Set(['p', 's', 'w', 'z', 'ttl', 'wp', 'ws'])
 /** Characters of a text from which on it stands for itself, so that an update need not send it again. */
 const LONG_TEXT = 1024
 /** Between two attributes: no id and no JSON has this character. */

@@ -38,9 +38,10 @@ export interface Conditional {
   readonly old?: Attributes
 }
 
-/** Keys and puts that one request takes. */
+/** Keys that one request reads at most. */
 const GET_KEYS = 100
-const WRITE_REQUESTS = 25
+/** Items that one request writes at most: the service's limit. */
+export const WRITE_REQUESTS = 25
 
 interface CountedReply extends Reply {
   readonly ConsumedCapacity?: Consumed | Consumed[] | undefined

@@ -1,7 +1,7 @@
 import { CLAIMED_CLASS, SETTINGS } from './0002-dispatch.ts'
 
 /** Of so many times that instances are counted, the rows that they left are made few in one. */
-const FOLDED = 512
+const FOLD_EVERY = 512
 
 /**
  * Notes by how many the instances of each status changed.
@@ -12,7 +12,7 @@ export const count = (
   rows: string,
   now: string,
 ): string => `INSERT INTO {s}.instance_count (status, instances) ${rows};
-    IF ${now} % ${FOLDED} = 0 THEN PERFORM {s}.fold_counts(); END IF;`
+    IF ${now} % ${FOLD_EVERY} = 0 THEN PERFORM {s}.fold_counts(); END IF;`
 /** The same of single differences d. */
 export const countEach = (differences: string, now: string): string =>
   count(
