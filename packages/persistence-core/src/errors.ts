@@ -128,6 +128,14 @@ export function closed(name: string): BackendError {
   return new BackendError('CLOSED', `this ${name} backend is closed; connect a new one`)
 }
 
+/**
+ * Whether it says that what is stored of an instance can not be read, being damaged or of a newer
+ * version: then it must hold up no other.
+ */
+export function isUnreadable(error: unknown): error is BackendError {
+  return BackendError.is(error, 'SERIALIZATION') || BackendError.is(error, 'SCHEMA')
+}
+
 /** An id as it goes into a message: quoted, and cut where it is long. */
 export function quote(id: string): string {
   return JSON.stringify(id.length > 80 ? `${id.slice(0, 77)}…` : id)

@@ -1,5 +1,4 @@
-import { BackendError } from '@sayiir/persistence-core'
-import { isOpen, type WorkRequest } from '@sayiir/persistence-core/adapter'
+import { isOpen, isUnreadable, type WorkRequest } from '@sayiir/persistence-core/adapter'
 import type { Attributes } from './expressions.ts'
 import type { InstanceStore, Known, Parts } from './instance-store.ts'
 import { HEAD } from './keys.ts'
@@ -260,10 +259,6 @@ function ifReadable<T>(read: () => T): T | null {
     if (isUnreadable(error)) return null
     throw error
   }
-}
-
-function isUnreadable(error: unknown): boolean {
-  return BackendError.is(error, 'SERIALIZATION') || BackendError.is(error, 'SCHEMA')
 }
 
 /** Whether the instance stands in the index as the hint said, so that it is not the index that lags. */

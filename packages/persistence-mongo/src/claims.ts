@@ -1,10 +1,14 @@
 import { BackendError } from '@sayiir/persistence-core'
-import type { ClaimedEntry, ClaimRequest } from '@sayiir/persistence-core/adapter'
+import {
+  type ClaimedEntry,
+  type ClaimRequest,
+  isUnreadable,
+} from '@sayiir/persistence-core/adapter'
 import { Binary } from 'mongodb'
 import type { BestClaim } from './best-claim.ts'
 import { type Candidate, CLAIMED } from './candidates.ts'
 import type { Database, InstancesUpdate, InstanceUpdate } from './database.ts'
-import { bulkError, isPassing, isUnreadable, toBackendError } from './errors.ts'
+import { bulkError, isPassing, toBackendError } from './errors.ts'
 import { derive, isRefusal, literal, nextToken, OPEN, setInTime } from './expressions.ts'
 import { bytesOf } from './payloads.ts'
 import { type EntryDoc, entryClaim, type InstanceDoc, toClaim } from './records.ts'

@@ -5,6 +5,7 @@ import {
   type ClaimedEntry,
   type Dispatched,
   type FoundTask,
+  isUnreadable,
   type WorkRequest,
 } from '@sayiir/persistence-core/adapter'
 import type { Filter } from 'mongodb'
@@ -12,7 +13,7 @@ import { BestClaim } from './best-claim.ts'
 import { Candidates, CLAIMED } from './candidates.ts'
 import { type Claim, Claims, inputOf } from './claims.ts'
 import type { Database } from './database.ts'
-import { isUnreadable, SHARD_KEY_NOT_FOUND, toBackendError } from './errors.ts'
+import { SHARD_KEY_NOT_FOUND, toBackendError } from './errors.ts'
 import { Guesses } from './guesses.ts'
 import type { ReadyQuery, ReadyQueue } from './ready-queue.ts'
 import type { InstanceDoc } from './records.ts'

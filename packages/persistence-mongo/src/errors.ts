@@ -175,8 +175,3 @@ export function timedOut(timeoutMs: number): BackendError {
     `the server did not answer within ${timeoutMs} ms; whether a write landed is unknown`,
   )
 }
-
-/** Whether it says that what is stored of an instance can not be read: then it must hold up no other. */
-export function isUnreadable(error: unknown): error is BackendError {
-  return BackendError.is(error, 'SERIALIZATION') || BackendError.is(error, 'SCHEMA')
-}

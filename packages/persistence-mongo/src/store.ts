@@ -5,13 +5,13 @@ import {
   type InstanceWrite,
   isOpen,
   isServed,
+  isUnreadable,
   type OptimisticStore,
   type WriteResult,
 } from '@sayiir/persistence-core/adapter'
 import { CommitRecords } from './commit-records.ts'
 import type { Database } from './database.ts'
 import { Dispatch } from './dispatch.ts'
-import { isUnreadable } from './errors.ts'
 import { MongoMaintenance } from './maintenance.ts'
 import type { CheckedOptions } from './options.ts'
 import { Payloads } from './payloads.ts'

@@ -1,17 +1,17 @@
 import { BackendError } from '@sayiir/persistence-core'
-import type {
-  ClaimedEntry,
-  ClaimRequest,
-  Dispatched,
-  FoundTask,
-  HeldClaim,
-  StoredInstance,
+import {
+  type ClaimedEntry,
+  type ClaimRequest,
+  type Dispatched,
+  type FoundTask,
+  type HeldClaim,
+  isUnreadable,
+  type StoredInstance,
 } from '@sayiir/persistence-core/adapter'
 import { decodeClaim, madeClaim, type StoredClaim } from './claims.ts'
 import type { MessageReader } from './message-reader.ts'
 import { decodeOutcome, splitNewest } from './outcomes.ts'
 import { decodeInstance, splitKey } from './records.ts'
-import { isUnreadable } from './unreadable.ts'
 
 /** What a search came to. */
 export interface Found<T extends FoundTask> extends Dispatched<T> {

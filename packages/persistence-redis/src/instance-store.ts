@@ -1,12 +1,13 @@
 import type { TaskResult } from '@sayiir/persistence-core'
-import type {
-  ClaimedEntry,
-  ClaimRequest,
-  CommitRecord,
-  Dispatched,
-  InstanceWrite,
-  OptimisticStore,
-  WriteResult,
+import {
+  type ClaimedEntry,
+  type ClaimRequest,
+  type CommitRecord,
+  type Dispatched,
+  type InstanceWrite,
+  isUnreadable,
+  type OptimisticStore,
+  type WriteResult,
 } from '@sayiir/persistence-core/adapter'
 import { decodeClaim } from './claims.ts'
 import type { StoreContext } from './context.ts'
@@ -17,7 +18,6 @@ import { asPlainCommit, commitArguments, type PlainCommit } from './plain-commit
 import { creationArguments } from './plain-creations.ts'
 import { decodeInstance } from './records.ts'
 import { ShardQueue } from './shard-queue.ts'
-import { isUnreadable } from './unreadable.ts'
 import { writeArguments } from './write-args.ts'
 import { readResults } from './write-results.ts'
 

@@ -9,6 +9,7 @@ import {
   applySignals,
   claimEntry,
   type HeldClaim,
+  isUnreadable,
   notFound,
   positionOf,
   toAvailableTask,
@@ -191,7 +192,7 @@ function ifReadable(work: () => void): BackendError | null {
     work()
     return null
   } catch (error) {
-    if (BackendError.is(error, 'SERIALIZATION') || BackendError.is(error, 'SCHEMA')) return error
+    if (isUnreadable(error)) return error
     throw error
   }
 }
