@@ -16,7 +16,7 @@ import {
 import { checkOutcome } from './check-outcome.ts'
 import type { PruneParams } from './maintenance.ts'
 import type { CancelDetails, SignalDetails, SignalKind } from './signal-store.ts'
-import type { EndedStatus, InstanceStatus } from './snapshot.ts'
+import { ENDED_STATUSES, type EndedStatus, type InstanceStatus } from './snapshot.ts'
 import type { ListFilter, SaveOptions } from './snapshot-store.ts'
 import type {
   ClaimTaskParams,
@@ -29,8 +29,7 @@ import type {
 } from './task-claim-store.ts'
 import type { SaveTaskResultParams } from './task-result-store.ts'
 
-const ENDED = ['completed', 'failed', 'cancelled'] as const
-const STATUSES = ['in-progress', 'paused', ...ENDED] as const
+const STATUSES: readonly InstanceStatus[] = ['in-progress', 'paused', ...ENDED_STATUSES]
 
 /** Instances that `prune` deletes in one call unless told otherwise. */
 export const DEFAULT_PRUNE_LIMIT = 1000
@@ -229,9 +228,9 @@ export function checkPruneParams(value: unknown): Required<PruneParams> {
     endedBefore: checkTime(from.endedBefore, 'endedBefore'),
     statuses:
       statuses === undefined
-        ? ENDED
+        ? ENDED_STATUSES
         : checkIds(statuses, 'statuses').map(
-            (one): EndedStatus => checkOneOf(one, 'statuses', ENDED),
+            (one): EndedStatus => checkOneOf(one, 'statuses', ENDED_STATUSES),
           ),
     limit: limit === undefined ? DEFAULT_PRUNE_LIMIT : checkInteger(limit, 'limit', 1),
     dryRun: checkFlag(from.dryRun, 'dryRun'),

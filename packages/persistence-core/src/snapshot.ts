@@ -6,6 +6,9 @@ export type InstanceStatus = WorkflowState['status']
 /** The statuses from which nothing changes any more (rule S4). */
 export type EndedStatus = 'completed' | 'failed' | 'cancelled'
 
+/** Every {@link EndedStatus}, in the order in which they are always listed. */
+export const ENDED_STATUSES: readonly EndedStatus[] = ['completed', 'failed', 'cancelled']
+
 /** Outputs by task id, in order of completion; a task completed again is replaced and moves to the end. */
 export type CompletedTasks = ReadonlyMap<string, TaskResult>
 

@@ -4,7 +4,14 @@ import type {
   PruneParams,
   PruneResult,
 } from '@sayiir/persistence-core'
-import { isEnded, isFree, isLive, isOpen, TIMER_TASK_ID } from '@sayiir/persistence-core/adapter'
+import {
+  ENDED_STATUSES,
+  isEnded,
+  isFree,
+  isLive,
+  isOpen,
+  TIMER_TASK_ID,
+} from '@sayiir/persistence-core/adapter'
 import type { Directory } from './directory.ts'
 import type { Attributes } from './expressions.ts'
 import { FRACTION, NEVER } from './index-keys.ts'
@@ -13,7 +20,6 @@ import type { InstanceStore, Parts } from './instance-store.ts'
 import type { EndedCode } from './keys.ts'
 import type { Removal } from './removal.ts'
 
-const ENDED = ['completed', 'failed', 'cancelled'] as const
 /** Instances that are deleted at a time. */
 const AT_ONCE = 8
 
@@ -107,7 +113,9 @@ export class DynamoDBMaintenance {
         },
       })
     const settled = shards.flatMap((shard) => [
-      ...ENDED.map((status) => counted(keys.ended(shard, codeOf(status) as EndedCode), status)),
+      ...ENDED_STATUSES.map((status) =>
+        counted(keys.ended(shard, codeOf(status) as EndedCode), status),
+      ),
       counted(keys.paused(shard), 'paused'),
     ])
     const listed = Promise.all(shards.map((shard) => this.#countListed(shard)))

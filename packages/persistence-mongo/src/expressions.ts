@@ -1,4 +1,9 @@
-import { isEnded, isOpen, type StoredInstance } from '@sayiir/persistence-core/adapter'
+import {
+  ENDED_STATUSES,
+  isEnded,
+  isOpen,
+  type StoredInstance,
+} from '@sayiir/persistence-core/adapter'
 import type { Document } from 'mongodb'
 import { type EntryDoc, FOREVER, hasSignal, MAX_EXPIRY, type SlotDoc } from './records.ts'
 
@@ -114,7 +119,7 @@ const FREE: Document = {
   },
 }
 
-const HAS_ENDED: Document = { $in: ['$s', ['completed', 'failed', 'cancelled']] }
+const HAS_ENDED: Document = { $in: ['$s', ENDED_STATUSES] }
 
 const HAS_SIGNAL: Document = { $or: [{ $ne: ['$cs', null] }, { $ne: ['$ps', null] }] }
 

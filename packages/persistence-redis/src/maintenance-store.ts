@@ -4,7 +4,7 @@ import type {
   PruneResult,
   SnapshotSummary,
 } from '@sayiir/persistence-core'
-import { compareIds, type ListPage, pause } from '@sayiir/persistence-core/adapter'
+import { compareIds, ENDED_STATUSES, type ListPage, pause } from '@sayiir/persistence-core/adapter'
 import type { StoreContext } from './context.ts'
 import type { Shard } from './layout.ts'
 import { decodeSummary } from './records.ts'
@@ -155,7 +155,7 @@ export class MaintenanceStore {
   }
 
   async #statsOf(shard: Shard): Promise<readonly unknown[]> {
-    const ranges = (['completed', 'failed', 'cancelled'] as const).flatMap((status) => [
+    const ranges = ENDED_STATUSES.flatMap((status) => [
       endedFrom(status),
       endedFrom(status) + 2 ** 49,
     ])

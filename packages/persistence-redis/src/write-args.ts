@@ -2,6 +2,7 @@ import type { EndedStatus, SnapshotHead, WorkerFilter } from '@sayiir/persistenc
 import {
   type ClaimRequest,
   type DispatchEntry,
+  ENDED_STATUSES,
   type InstanceWrite,
   isEnded,
   isOpen,
@@ -15,11 +16,10 @@ import { statusCharacter } from './statuses.ts'
 
 /** Scores of ended instances are divided by status; a time is always less. */
 const STATUS_STEP = 2 ** 49
-const ENDED: readonly EndedStatus[] = ['completed', 'failed', 'cancelled']
 
 /** The lowest score of an ended status; the first that is not one of its is `STATUS_STEP` more. */
 export function endedFrom(status: EndedStatus): number {
-  return ENDED.indexOf(status) * STATUS_STEP
+  return ENDED_STATUSES.indexOf(status) * STATUS_STEP
 }
 
 /** Where an instance that has ended stands among those that have. */
