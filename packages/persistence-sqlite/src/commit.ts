@@ -20,7 +20,7 @@ import {
   type PlanOptions,
 } from '@sayiir/persistence-core/adapter'
 import type { Connection } from './database.ts'
-import { claimTasks, toClaimedTask } from './dispatch.ts'
+import { claimTasks, ifReadable, toClaimedTask } from './dispatch.ts'
 import { InstanceEdit } from './instance-edit.ts'
 import { readResult, readTask } from './records.ts'
 import type { Transaction } from './transaction.ts'
@@ -120,13 +120,21 @@ function claimOwn(
   return toClaimedTask(db, { head: edit.head, entry, input }, claim)
 }
 
-/** The first receipt, with the task that came with it if it is still held. */
-function repeat(db: Connection, { workerId, revision, status, next }: CommitRecord): CommitReceipt {
+/** The first receipt, with the task that came with it if it is still held, and can be read. */
+function repeat(db: Connection, record: CommitRecord): CommitReceipt {
+  const { revision, status } = record
+  let next: ClaimedTask | null = null
+  ifReadable(() => {
+    next = readNext(db, record)
+  })
+  return { revision, status, next }
+}
+
+function readNext(db: Connection, { workerId, next }: CommitRecord): ClaimedTask | null {
   const task = next === null ? null : readTask(db, next.instanceId, next.taskId)
   const claim = task?.entry.claim
-  if (next === null || task === null || claim == null) return { revision, status, next: null }
-  const isHeld = isHeldBy(task.entry, { ...next, workerId })
-  return { revision, status, next: isHeld ? toClaimedTask(db, task, claim) : null }
+  if (next === null || task === null || claim == null) return null
+  return isHeldBy(task.entry, { ...next, workerId }) ? toClaimedTask(db, task, claim) : null
 }
 
 function readRecord(db: Connection, instanceId: string, taskId: string): CommitRecord | null {

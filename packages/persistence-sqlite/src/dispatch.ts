@@ -61,32 +61,24 @@ export function needsUpkeep(db: Connection, now: number): boolean {
 function upkeep(transaction: Transaction): boolean {
   const { db, now } = transaction
   if (!needsUpkeep(db, now)) return false
-  const signalled = db.all<{ instance_id: string }>(
-    `SELECT instance_id FROM {signal} INDEXED BY {signal_due}
-    WHERE due_at <= ? ORDER BY due_at LIMIT ${UPKEEP_LIMIT}`,
-    now,
-  )
-  for (const { instance_id: instanceId } of signalled) {
-    ifReadable(() => {
-      const edit = InstanceEdit.load(transaction, instanceId)
+  takeCareOf(
+    transaction,
+    'SELECT instance_id FROM {signal} INDEXED BY {signal_due} WHERE due_at <= ? ORDER BY due_at',
+    (edit) => {
       // One that had two was there before.
-      if (edit === null || edit.signals === 0) return
+      if (edit.signals === 0) return
       edit.change(applySignals(edit.head, edit.pendingSignals(), now))
       edit.flush()
-    })
-  }
-  const timers = db.all<{ instance_id: string }>(
-    `SELECT instance_id FROM {task} INDEXED BY {task_timer}
-    WHERE queue = ${QUEUE.timer} AND available_since <= ?
-    ORDER BY available_since LIMIT ${UPKEEP_LIMIT}`,
-    now,
+    },
   )
-  for (const { instance_id: instanceId } of timers) {
-    ifReadable(() => {
-      const edit = InstanceEdit.load(transaction, instanceId)
-      if (edit?.advanceTimer() === true) edit.flush()
-    })
-  }
+  takeCareOf(
+    transaction,
+    `SELECT instance_id FROM {task} INDEXED BY {task_timer}
+    WHERE queue = ${QUEUE.timer} AND available_since <= ? ORDER BY available_since`,
+    (edit) => {
+      if (edit.advanceTimer()) edit.flush()
+    },
+  )
   const expired = db.run(
     `UPDATE {task} SET queue = ${QUEUE.ready} WHERE (instance_id, task_id) IN (
       SELECT instance_id, task_id FROM {task} INDEXED BY {task_claimed}
@@ -96,6 +88,35 @@ function upkeep(transaction: Transaction): boolean {
     now,
   )
   return expired === EXPIRED_LIMIT
+}
+
+/**
+ * Does something with the instances that are due by a query, a bounded number of them. Those that can
+ * not be read stay due, and are passed over, however many they are.
+ */
+function takeCareOf(
+  transaction: Transaction,
+  due: string,
+  work: (edit: InstanceEdit) => void,
+): void {
+  const { db, now } = transaction
+  let unreadable = 0
+  for (let left = UPKEEP_LIMIT; left > 0; ) {
+    const page = db.all<{ instance_id: string }>(
+      `${due} LIMIT ${UPKEEP_LIMIT} OFFSET ?`,
+      now,
+      unreadable,
+    )
+    for (const { instance_id: instanceId } of page) {
+      const wrong = ifReadable(() => {
+        const edit = InstanceEdit.load(transaction, instanceId)
+        if (edit !== null) work(edit)
+      })
+      if (wrong === null) left -= 1
+      else unreadable += 1
+    }
+    if (page.length < UPKEEP_LIMIT) return
+  }
 }
 
 /** The best tasks after {@link upkeep}, which goes on while these are too few and claims have expired. */
@@ -187,7 +208,7 @@ function readable<K, T>(keys: readonly K[], read: (key: K) => T): T[] {
 }
 
 /** Does something with an instance; what is wrong with it if it can not be read, which must hold up no other. */
-function ifReadable(work: () => void): BackendError | null {
+export function ifReadable(work: () => void): BackendError | null {
   try {
     work()
     return null

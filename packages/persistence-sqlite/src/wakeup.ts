@@ -9,15 +9,15 @@ import { readClock } from './transaction.ts'
 
 /** When a look is worth its cost again. */
 interface Quiet {
-  /** Of the database, and of this process's own commits. */
+  /** Of the database, by {@link versionOf}. */
   readonly version: string
   /** Epoch milliseconds; Infinity if nothing waits for its time. */
   readonly dueAt: number
 }
 
 /**
- * Waits by looking. While nobody commits and nothing becomes due, a look is one pragma; this
- * process's own commits tell of themselves.
+ * Waits by looking. While nobody commits and nothing becomes due, a look reads a version and no more;
+ * this backend's own commits tell of themselves.
  */
 export function waitForWork(
   store: Store,
@@ -37,7 +37,7 @@ export function waitForWork(
     peek: async () => {
       const found = await store.read((db) => {
         const now = readClock(db)
-        const version = `${dataVersion(db)} ${nudge.commits}`
+        const version = versionOf(db)
         if (quiet?.version === version && now < quiet.dueAt) {
           return { wakeup: null, dueInMs: quiet.dueAt - now }
         }
@@ -46,15 +46,23 @@ export function waitForWork(
         const [task] = describeTasks(db, tasks) ?? [null]
         if (task === null) return null
         if (task !== undefined) return { wakeup: toWakeup(task) }
-        quiet = { version, dueAt: Math.min(nextDueAt, nextUpkeepAt(db)) }
+        quiet = { version, dueAt: Math.min(nextDueAt, nextUpkeepAt(db, now)) }
         return { wakeup: null, dueInMs: quiet.dueAt - now }
       })
       // Something must be taken care of first, which takes the write lock.
       return (
         found ??
         store.write((transaction) => {
+          const { db, now } = transaction
+          const before = versionOf(db)
           const [task] = findTasks(transaction, query)
-          return { wakeup: task === undefined ? null : toWakeup(task), dueInMs: 0 }
+          if (task !== undefined) return { wakeup: toWakeup(task) }
+          const version = versionOf(db)
+          if (version !== before) return { wakeup: null, dueInMs: 0 }
+          // What is due still can not be read: not to be tried again and again.
+          const { nextDueAt } = readyTasks(db, routes, { ...query, now })
+          quiet = { version, dueAt: Math.min(nextDueAt, nextUpkeepAt(db, now)) }
+          return { wakeup: null, dueInMs: quiet.dueAt - now }
         })
       )
     },
@@ -65,19 +73,28 @@ function toWakeup({ instanceId, taskId, definitionHash }: AvailableTask): TaskWa
   return { instanceId, taskId, definitionHash }
 }
 
-/** Changes when another connection has committed. */
-function dataVersion(db: Connection): number {
-  const row = db.get<{ data_version: number }>('PRAGMA data_version')
-  return (row as { data_version: number }).data_version
+/**
+ * Changes when another connection has committed, or this one has changed rows, whoever used it: a
+ * borrowed one may have several backends.
+ */
+function versionOf(db: Connection): string {
+  const others = db.get<{ data_version: number }>('PRAGMA data_version')
+  const own = db.get<{ changes: number }>('SELECT total_changes() AS changes')
+  return `${others?.data_version} ${own?.changes}`
 }
 
-/** When the next claim expires, the next workflow's last delay is over, or a signal can be applied. */
-function nextUpkeepAt(db: Connection): number {
+/** When, after now, the next claim expires, the next workflow's last delay is over, or a signal can be applied. */
+function nextUpkeepAt(db: Connection, now: number): number {
   const row = db.get<{ claim: number | null; timer: number | null; signal: number | null }>(
     `SELECT
-      (SELECT min(expires_at) FROM {task} INDEXED BY {task_claimed} WHERE queue = ${QUEUE.claimed}) AS claim,
-      (SELECT min(available_since) FROM {task} INDEXED BY {task_timer} WHERE queue = ${QUEUE.timer}) AS timer,
-      (SELECT min(due_at) FROM {signal} INDEXED BY {signal_due}) AS signal`,
+      (SELECT min(expires_at) FROM {task} INDEXED BY {task_claimed}
+        WHERE queue = ${QUEUE.claimed} AND expires_at > ?) AS claim,
+      (SELECT min(available_since) FROM {task} INDEXED BY {task_timer}
+        WHERE queue = ${QUEUE.timer} AND available_since > ?) AS timer,
+      (SELECT min(due_at) FROM {signal} INDEXED BY {signal_due} WHERE due_at > ?) AS signal`,
+    now,
+    now,
+    now,
   )
   return Math.min(row?.claim ?? Infinity, row?.timer ?? Infinity, row?.signal ?? Infinity)
 }

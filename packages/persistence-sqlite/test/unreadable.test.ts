@@ -2,6 +2,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { createSnapshot, moveTo } from '@sayiir/persistence-core'
 import { SqliteBackend } from '@sayiir/persistence-sqlite'
 import { expect, test } from 'vitest'
+import { watched } from './watched.ts'
 
 const CLAIM = { workerId: 'w', ttlMs: 60_000 }
 
@@ -41,6 +42,21 @@ test('one that is all there is rejects', async () => {
   expect(await backend.claimAvailableTasks({ ...CLAIM, limit: 1 })).toEqual([])
 })
 
+test('a repeated commit that brought one lands still', async () => {
+  const database = new DatabaseSync(':memory:')
+  await using backend = await SqliteBackend.fromClient(database)
+  for (const id of ['a', 'b']) await backend.saveSnapshot(atTask(id))
+  const [claimed] = await backend.claimAvailableTasks({ ...CLAIM, limit: 1 })
+  const claim = claimed?.claim ?? expect.fail()
+  const output = new Uint8Array(0)
+  const outcome = { kind: 'completed', output, next: { finalOutput: output } } as const
+  const commit = { claim, outcome, claimNext: { ttlMs: 60_000 } }
+  const first = await backend.commitTask(commit)
+  expect(first.next?.task.instanceId).toBe('b')
+  database.exec(`UPDATE sayiir_instance SET head = '{"v":99}' WHERE id = 'b'`)
+  expect(await backend.commitTask(commit)).toEqual({ ...first, next: null })
+})
+
 test('a commit that brings one lands, and says so', async () => {
   await using backend = await withBad(['a', 'bad'])
   const [claimed] = await backend.claimAvailableTasks({ ...CLAIM, limit: 1 })
@@ -69,4 +85,52 @@ test('signals and timers of one stay, and hold nobody up', async () => {
     const [claimed] = await backend.claimAvailableTasks({ ...CLAIM, limit: 10 })
     expect(claimed?.task.instanceId, wait).toBe('b')
   }
+})
+
+test('however many have signals and timers that are due, the others get theirs', async () => {
+  const bad = Array.from({ length: 250 }, (_, index) => `bad-${index}`)
+  const database = new DatabaseSync(':memory:')
+  await using backend = await SqliteBackend.fromClient(database)
+  const delay = { kind: 'at-delay', delayId: 'd', enteredAt: 0, nextTaskId: null } as const
+  const timed = (id: string, wakeAt: number) => moveTo(atTask(id), { ...delay, wakeAt })
+  await Promise.all(bad.map((id) => backend.saveSnapshot(timed(`${id}-timer`, 1))))
+  await backend.saveSnapshot(timed('timer', 2))
+  await Promise.all(bad.map((id) => backend.saveSnapshot(atTask(`${id}-signal`))))
+  await backend.saveSnapshot(atTask('signal'))
+  await Promise.all(bad.map((id) => backend.storeSignal(`${id}-signal`, 'cancel')))
+  await backend.storeSignal('signal', 'cancel')
+  database.exec(`UPDATE sayiir_instance SET head = '{"v":99}' WHERE id LIKE 'bad-%'`)
+  await backend.findAvailableTasks({ workerId: 'w', limit: 1 })
+  expect((await backend.loadSnapshot('timer')).state.status).toBe('completed')
+  expect((await backend.loadSnapshot('signal')).state.status).toBe('cancelled')
+})
+
+test('a worker that waits beside one whose timer is due does not ask for the lock all the while', async () => {
+  const database = new DatabaseSync(':memory:')
+  let locks = 0
+  let looks = 0
+  const lookedOften = Promise.withResolvers<void>()
+  await using backend = await SqliteBackend.fromClient(
+    watched(database, (sql) => {
+      if (sql === 'BEGIN IMMEDIATE') locks += 1
+      if (sql === 'BEGIN') looks += 1
+      if (looks === 100) lookedOften.resolve()
+    }),
+    { pollIntervalMs: 1 },
+  )
+  const delay = {
+    kind: 'at-delay',
+    delayId: 'd',
+    enteredAt: 0,
+    wakeAt: 1,
+    nextTaskId: null,
+  } as const
+  await backend.saveSnapshot(moveTo(atTask('bad'), delay))
+  database.exec(`UPDATE sayiir_instance SET head = '{"v":99}'`)
+  locks = 0
+  const waiting = backend.waitForWakeup({ timeoutMs: 600_000 })
+  await lookedOften.promise
+  expect(locks).toBe(1)
+  await backend.saveSnapshot(atTask('good'))
+  expect(await waiting).toMatchObject({ instanceId: 'good' })
 })
