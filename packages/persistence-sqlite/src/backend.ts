@@ -1,8 +1,8 @@
 import type { Capabilities } from '@sayiir/persistence-core'
-import { CheckedBackend, type CheckedCalls } from '@sayiir/persistence-core/adapter'
-import { CommitNudge } from './commit-nudge.ts'
+import { CheckedBackend, type CheckedCalls, Nudge } from '@sayiir/persistence-core/adapter'
 import { open } from './connect.ts'
 import { Connection, type SqliteDatabase } from './database.ts'
+import { DatabaseFile } from './database-file.ts'
 import { toBackendError } from './errors.ts'
 import { SqliteMaintenance } from './maintenance.ts'
 import {
@@ -39,22 +39,23 @@ export class SqliteBackend extends CheckedBackend {
 
   private constructor(db: Connection, options: CheckedOptions, disconnect: () => void) {
     super(options.maxPayloadBytes)
-    const inFile = isInFile(db)
+    const file = new DatabaseFile(db)
     this.capabilities = {
-      durable: inFile,
-      shared: inFile,
+      durable: file.exists,
+      shared: file.exists,
       wakeups: 'poll',
       clock: 'store',
       order: 'global',
     }
     const routes = new Routes()
-    const nudge = new CommitNudge()
+    const nudge = new Nudge()
     const store = new Store({
       db,
+      file,
       routes,
       nudge,
       known: new KnownResults(),
-      queue: new WriteQueue(db, routes, options.busyTimeoutMs, nudge),
+      queue: new WriteQueue({ db, file, routes, nudge, busyTimeoutMs: options.busyTimeoutMs }),
       lifecycle: this.lifecycle,
       options,
     })
@@ -104,10 +105,4 @@ export class SqliteBackend extends CheckedBackend {
       throw toBackendError(error)
     }
   }
-}
-
-/** A database in memory, or in a temporary file of its own, has no name. */
-function isInFile(db: Connection): boolean {
-  const databases = db.all<{ name: string; file: string | null }>('PRAGMA database_list')
-  return Boolean(databases.find(({ name }) => name === 'main')?.file)
 }

@@ -34,6 +34,9 @@ const BY_RESULT_CODE: Readonly<Record<number, readonly [BackendErrorCode, string
   26: ['SCHEMA', 'the file is not an SQLite database; it was left untouched'],
 }
 
+/** The extended code of what SQLite itself notices of a file that was moved (outside of WAL mode). */
+const MOVED = 1032
+
 /** Whether another connection holds the lock that was wanted. */
 export function isBusy(error: unknown): boolean {
   return isDriverError(error) && primaryCode(error) === 5
@@ -44,6 +47,26 @@ export function isFull(error: unknown): boolean {
   return isDriverError(error) && primaryCode(error) === 13
 }
 
+/** Primary result codes with which SQLite may end the whole transaction, be it for a statement that only reads. */
+const ENDING: readonly number[] = [5, 7, 9, 10, 13]
+
+/**
+ * Whether SQLite may have rolled the transaction back along with the statement that failed: what is
+ * written after would be kept at once, each statement on its own.
+ */
+export function mayHaveRolledBack(error: unknown): boolean {
+  return isDriverError(error) && ENDING.includes(primaryCode(error))
+}
+
+/** The file at the database's path is another one by now, or none. */
+export function fileIsGone(cause?: unknown): BackendError {
+  return new BackendError(
+    'BACKEND',
+    'the database file was deleted, moved or replaced while it was open, and what is written goes nowhere: connect anew',
+    { cause },
+  )
+}
+
 /** A driver's error as a {@link BackendError}; any other error as it is. */
 export function toBackendError(error: unknown): unknown {
   if (!isDriverError(error)) return error
@@ -52,6 +75,7 @@ export function toBackendError(error: unknown): unknown {
       cause: error,
     })
   }
+  if (error.errcode === MOVED) return fileIsGone(error)
   if (/^no such (table|column|index)/.test(error.message)) {
     return new BackendError(
       'SCHEMA',

@@ -54,7 +54,10 @@ export class SqliteMaintenance implements MaintenanceCalls {
   }
 
   checkHealth(): Promise<void> {
-    return this.#store.read(checkSchema)
+    return this.#store.read((db) => {
+      this.#store.file.check()
+      checkSchema(db)
+    })
   }
 }
 

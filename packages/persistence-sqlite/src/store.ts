@@ -1,7 +1,7 @@
-import type { Lifecycle } from '@sayiir/persistence-core/adapter'
+import type { Lifecycle, Nudge } from '@sayiir/persistence-core/adapter'
 import { whileBusy } from './busy.ts'
-import type { CommitNudge } from './commit-nudge.ts'
 import type { Connection } from './database.ts'
+import type { DatabaseFile } from './database-file.ts'
 import { toBackendError } from './errors.ts'
 import type { CheckedOptions } from './options.ts'
 import type { Routes } from './routes.ts'
@@ -12,27 +12,30 @@ import type { WriteQueue } from './write-queue.ts'
 /** What the parts of a backend share. */
 export interface StoreParts {
   readonly db: Connection
+  readonly file: DatabaseFile
   readonly routes: Routes
   readonly known: KnownResults
   readonly queue: WriteQueue
   readonly lifecycle: Lifecycle
   readonly options: CheckedOptions
-  readonly nudge: CommitNudge
+  readonly nudge: Nudge
 }
 
 /** The database with its lock, its life and its memory. */
 export class Store {
+  readonly file: DatabaseFile
   readonly routes: Routes
   readonly known: KnownResults
   readonly lifecycle: Lifecycle
   readonly options: CheckedOptions
-  readonly nudge: CommitNudge
+  readonly nudge: Nudge
   readonly #db: Connection
   readonly #queue: WriteQueue
 
   constructor(parts: StoreParts) {
     this.#db = parts.db
     this.#queue = parts.queue
+    this.file = parts.file
     this.routes = parts.routes
     this.known = parts.known
     this.lifecycle = parts.lifecycle

@@ -1,7 +1,8 @@
+import type { Nudge } from '@sayiir/persistence-core/adapter'
 import { whileBusy } from './busy.ts'
-import type { CommitNudge } from './commit-nudge.ts'
 import type { Connection } from './database.ts'
-import { isBusy, isFull, toBackendError } from './errors.ts'
+import type { DatabaseFile } from './database-file.ts'
+import { isBusy, isFull, mayHaveRolledBack, toBackendError } from './errors.ts'
 import type { Routes } from './routes.ts'
 import { Transaction } from './transaction.ts'
 
@@ -16,6 +17,17 @@ interface Operation {
   settle?: () => void
 }
 
+/** What a queue works with. */
+export interface WriteQueueParts {
+  readonly db: Connection
+  readonly file: DatabaseFile
+  readonly routes: Routes
+  /** For those of this process who wait for work. */
+  readonly nudge: Nudge
+  /** How long an operation waits for the lock. */
+  readonly busyTimeoutMs: number
+}
+
 /**
  * Write operations that are in flight together share a transaction, so one disk flush, and each
  * still succeeds or fails on its own (rule D10). A lone one starts in the next turn of the event
@@ -26,16 +38,18 @@ interface Operation {
  */
 export class WriteQueue {
   readonly #db: Connection
+  readonly #file: DatabaseFile
   readonly #routes: Routes
   readonly #busyTimeoutMs: number
-  readonly #nudge: CommitNudge
+  readonly #nudge: Nudge
   readonly #waiting: Operation[] = []
   #draining = false
   /** Operations that get a transaction of their own, because together they did not fit on the disk. */
   #alone = 0
 
-  constructor(db: Connection, routes: Routes, busyTimeoutMs: number, nudge: CommitNudge) {
+  constructor({ db, file, routes, nudge, busyTimeoutMs }: WriteQueueParts) {
     this.#db = db
+    this.#file = file
     this.#routes = routes
     this.#busyTimeoutMs = busyTimeoutMs
     this.#nudge = nudge
@@ -70,6 +84,7 @@ export class WriteQueue {
   /** Throws, with every operation still waiting, if nothing could be begun or the database is locked. */
   #runBatch(): void {
     const db = this.#db
+    this.#file.check()
     db.control('BEGIN IMMEDIATE')
     const taken: Operation[] = []
     let transaction: Transaction
@@ -83,7 +98,7 @@ export class WriteQueue {
           const result = operation.work(transaction)
           operation.settle = () => operation.resolve(result as never)
         } catch (error) {
-          if (db.writes !== writes || isBusy(error)) {
+          if (db.writes !== writes || mayHaveRolledBack(error)) {
             this.#abandon(operation, taken.length, error)
             return
           }
@@ -92,6 +107,8 @@ export class WriteQueue {
         taken.push(operation)
       } while (taken.length < this.#waiting.length && this.#alone === 0 && performance.now() < end)
       transaction.commit()
+      // After the commit: what landed in a file that is no longer there is not told as done.
+      this.#file.check()
     } catch (error) {
       db.rollback()
       this.#routes.forget()
@@ -102,7 +119,7 @@ export class WriteQueue {
     this.#alone = Math.max(0, this.#alone - 1)
     this.#waiting.splice(0, taken.length)
     for (const { settle } of taken) settle?.()
-    this.#nudge.committed(transaction.madeAvailable)
+    if (transaction.madeAvailable) this.#nudge.nudge()
   }
 
   /** What could not be committed is rejected, or tried one by one where only some may be too large. */
@@ -121,6 +138,11 @@ export class WriteQueue {
     this.#db.rollback()
     this.#routes.forget()
     if (isBusy(error)) throw error
+    if (isFull(error) && index > 0) {
+      // It may be the others that did not fit.
+      this.#alone = index + 1
+      return
+    }
     this.#alone = Math.max(0, this.#alone - 1)
     this.#waiting.splice(index, 1)
     operation.reject(toBackendError(error))

@@ -1,10 +1,19 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { createSnapshot } from '@sayiir/persistence-core'
 import { migrate, SqliteBackend, type SqliteConnectOptions } from '@sayiir/persistence-sqlite'
 import { expect, test } from 'vitest'
 import { makeFolder } from './folder.ts'
+import { watched } from './watched.ts'
 
 const SNAPSHOT = createSnapshot({
   instanceId: 'i',
@@ -108,6 +117,42 @@ test('a database that can only be read says so at the first write', async () => 
     code: 'BACKEND',
     message: expect.stringContaining('writable'),
   })
+  database.close()
+})
+
+test.each([
+  ['deleted', (path: string) => rmSync(path)],
+  ['moved', (path: string) => renameSync(path, `${path}.old`)],
+  [
+    'replaced',
+    (path: string) => {
+      renameSync(path, `${path}.old`)
+      copyFileSync(`${path}.old`, path)
+    },
+  ],
+])('S5: nothing is acknowledged that goes into a file that was %s', async (_, remove) => {
+  const path = join(makeFolder(), 'file.db')
+  await using backend = await SqliteBackend.connect({ path })
+  await backend.saveSnapshot(SNAPSHOT)
+  await backend.checkHealth()
+  remove(path)
+  const gone = { code: 'BACKEND', message: expect.stringContaining('connect anew') }
+  await expect(backend.saveSnapshot(SNAPSHOT)).rejects.toMatchObject(gone)
+  await expect(backend.checkHealth()).rejects.toMatchObject(gone)
+})
+
+test('S5: nor is what was being committed when the file went', async () => {
+  const path = join(makeFolder(), 'file.db')
+  const database = new DatabaseSync(path)
+  let remove = () => {}
+  const backend = await SqliteBackend.fromClient(
+    watched(database, (sql) => {
+      if (sql === 'COMMIT') remove()
+    }),
+  )
+  remove = () => rmSync(path)
+  const saving = backend.saveSnapshot(SNAPSHOT)
+  await expect(saving).rejects.toMatchObject({ code: 'BACKEND' })
   database.close()
 })
 

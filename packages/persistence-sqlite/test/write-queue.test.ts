@@ -2,6 +2,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { BackendError, createSnapshot, type WorkflowSnapshot } from '@sayiir/persistence-core'
 import { SqliteBackend } from '@sayiir/persistence-sqlite'
 import { expect, test } from 'vitest'
+import { watched } from './watched.ts'
 
 const full = Object.assign(new Error('database or disk is full'), {
   code: 'ERR_SQLITE_ERROR',
@@ -11,23 +12,11 @@ const full = Object.assign(new Error('database or disk is full'), {
 /** A backend whose COMMIT fails as on a full disk while `isFull` says so. */
 async function open(isFull: (database: DatabaseSync) => boolean): Promise<SqliteBackend> {
   const database = new DatabaseSync(':memory:')
-  return SqliteBackend.fromClient({
-    exec: (sql) => database.exec(sql),
-    close: () => database.close(),
-    prepare: (sql) => {
-      const statement = database.prepare(sql)
-      if (sql !== 'COMMIT') return statement
-      return {
-        setReadBigInts: () => {},
-        get: () => statement.get(),
-        all: () => statement.all(),
-        run: () => {
-          if (isFull(database)) throw full
-          return statement.run()
-        },
-      }
-    },
-  })
+  return SqliteBackend.fromClient(
+    watched(database, (sql) => {
+      if (sql === 'COMMIT' && isFull(database)) throw full
+    }),
+  )
 }
 
 function snapshot(instanceId: string, initialInput = new Uint8Array(1)): WorkflowSnapshot {
@@ -65,6 +54,36 @@ test('S7: no conflict with a save of the same transaction that did not land', as
     (await Promise.allSettled([save(), backend.deleteSnapshot('i'), save()])).map(codeOf),
   ).toEqual(['CONFLICT', null, null])
 })
+
+/** A backend on which looking for one instance fails once, as a disk does, and takes the transaction with it. */
+async function openFailing(errcode: number): Promise<SqliteBackend> {
+  const database = new DatabaseSync(':memory:')
+  let isBroken = true
+  return SqliteBackend.fromClient(
+    watched(database, (sql, values) => {
+      if (!isBroken || values[0] !== 'bad' || !sql.startsWith('SELECT')) return
+      isBroken = false
+      // What SQLite does: https://www.sqlite.org/lang_transaction.html, "Response To Errors".
+      database.exec('ROLLBACK')
+      throw Object.assign(new Error('disk'), { code: 'ERR_SQLITE_ERROR', errcode })
+    }),
+  )
+}
+
+test.each([
+  [10, 'UNAVAILABLE'],
+  [7, 'UNAVAILABLE'],
+  // Those before it may have filled the disk: it is tried again on its own.
+  [13, null],
+])(
+  'S5: no operation is kept without its transaction when a read ends that with code %i',
+  async (code, expected) => {
+    await using backend = await openFailing(code)
+    const saves = ['a', 'bad', 'b', 'c'].map((id) => backend.saveSnapshot(snapshot(id)))
+    expect((await Promise.allSettled(saves)).map(codeOf)).toEqual([null, expected, null, null])
+    for (const id of ['a', 'b', 'c']) expect((await backend.loadSnapshot(id)).revision).toBe(1)
+  },
+)
 
 test('a borrowed database may have been opened with other defaults', async () => {
   const database = new DatabaseSync(':memory:', { readBigInts: true, returnArrays: true })
