@@ -17,7 +17,7 @@ export { claimLost, closed, conflict, isUnreadable, notFound, quote, terminal } 
 export { decodeHead, encodeHead, type HeadColumns, STORED_ELSEWHERE } from './head-record.ts'
 export { Heap } from './heap.ts'
 export type { InstanceRecord, QueuedEvent } from './instance.ts'
-export { decodeInstance, encodeInstance } from './instance-codec.ts'
+export { decodeInstance, encodeInstance, storedInstance } from './instance-codec.ts'
 export type { InstanceStore, Versioned } from './instance-store.ts'
 export { Lifecycle, pause } from './lifecycle.ts'
 export { Nudge } from './nudge.ts'

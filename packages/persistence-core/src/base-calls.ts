@@ -1,5 +1,13 @@
 import { commitAndClaim } from './base-commit.ts'
-import { candidates, claimBest, nextDueAt, scan, toTask } from './base-dispatch.ts'
+import {
+  candidates,
+  claimBest,
+  nextDueAt,
+  readable,
+  scan,
+  scanReadable,
+  toTask,
+} from './base-dispatch.ts'
 import type { CheckedListFilter, CheckedSaveOptions } from './check-params.ts'
 import type {
   CheckedCalls,
@@ -102,12 +110,14 @@ export class BaseCalls
   }: CheckedListFilter): AsyncGenerator<SnapshotSummary> {
     // Where ids of that prefix start, by bytes; `after` may be further on.
     const from = prefix !== null && (after === null || compareIds(prefix, after) > 0) ? null : after
-    for await (const { snapshot } of scan(this.#store, from)) {
-      const { instanceId, definitionHash, revision, createdAt, updatedAt, state } = snapshot
+    for await (const stored of scan(this.#store, from)) {
+      const { instanceId } = stored
       if (prefix !== null && !instanceId.startsWith(prefix)) {
         if (compareIds(instanceId, prefix) > 0) return
         continue
       }
+      // Throws where it can not be read: a listing must not leave out what is there.
+      const { definitionHash, revision, createdAt, updatedAt, state } = stored.record.snapshot
       if (statuses?.includes(state.status) === false) continue
       if (definitionHashes?.includes(definitionHash) === false) continue
       yield { instanceId, definitionHash, status: state.status, revision, createdAt, updatedAt }
@@ -258,13 +268,17 @@ export class BaseCalls
     signal: AbortSignal | undefined,
   ): Promise<PruneResult> {
     let deleted = 0
-    for await (const { snapshot } of scan(this.#store)) {
+    for await (const stored of scan(this.#store)) {
       signal?.throwIfAborted()
-      const { instanceId, updatedAt, state } = snapshot
+      const record = readable(stored)
+      if (record === null) continue
+      const { updatedAt, state } = record.snapshot
       const ended = isEnded(state.status) && statuses.includes(state.status)
       if (!ended || updatedAt >= endedBefore) continue
       if (deleted === limit) return { deleted, more: true }
-      if (dryRun || (await this.#removeUnchanged(instanceId, snapshot.revision))) deleted += 1
+      // It changes no more, but may be deleted and created anew meanwhile.
+      const { instanceId, version } = stored
+      if (dryRun || (await this.#store.removeInstance(instanceId, version))) deleted += 1
     }
     return { deleted, more: false }
   }
@@ -275,7 +289,7 @@ export class BaseCalls
     let available = 0
     let claimed = 0
     let oldest = Infinity
-    for await (const record of scan(this.#store)) {
+    for await (const record of scanReadable(this.#store)) {
       byStatus[record.snapshot.state.status] += 1
       claimed += record.entries.filter(({ claim }) => isLive(claim, at)).length
       for (const { availableSince } of instance.availableEntries(record, at)) {
@@ -322,15 +336,5 @@ export class BaseCalls
       if (BackendError.is(error, 'NOT_FOUND')) return missing
       throw error
     })
-  }
-
-  /** An ended instance changes no more, but it may be deleted and created anew meanwhile. */
-  async #removeUnchanged(instanceId: string, revision: number): Promise<boolean> {
-    const read = await this.#store.readInstance(instanceId)
-    if (read === null || read.record.snapshot.revision !== revision) return false
-    return (
-      isEnded(read.record.snapshot.state.status) &&
-      this.#store.removeInstance(instanceId, read.version)
-    )
   }
 }

@@ -1,6 +1,7 @@
-import { candidates, claimBest, nullIfGone, toClaimed } from './base-dispatch.ts'
+import { candidates, claimBest, readable, toClaimed } from './base-dispatch.ts'
 import { compareIds } from './compare-ids.ts'
 import { type CommitRecord, isHeldBy, isRepeated, isServed, orderKey } from './dispatch.ts'
+import { BackendError } from './errors.ts'
 import {
   advanceTimer,
   availableEntries,
@@ -73,11 +74,32 @@ export async function commitAndClaim(
   if (isRepeat) return firstReceipt(store, record)
   const { revision, status } = record
   if (!mayClaim || claimNext === undefined) return { revision, status, next }
-  const { ttlMs, ...filter } = claimNext
-  const found = await candidates(store, filter, workerId, agingIntervalMs)
-  const [elsewhere = null] = await claimBest(store, found, 1, { workerId, ttlMs })
-  if (elsewhere !== null) await rememberNext(store, ref, record, elsewhere)
+  // The commit has landed, and is told as landed whatever becomes of the search.
+  const elsewhere = await claimElsewhere(store, workerId, claimNext, agingIntervalMs).catch(
+    nullIfFailed,
+  )
+  if (elsewhere !== null) {
+    // The claim is the worker's, also where a repeat of the commit would not find it.
+    await rememberNext(store, ref, record, elsewhere).catch(nullIfFailed)
+  }
   return { revision, status, next: elsewhere }
+}
+
+async function claimElsewhere(
+  store: InstanceStore,
+  workerId: string,
+  { ttlMs, ...filter }: ClaimNext,
+  agingIntervalMs: number,
+): Promise<ClaimedTask | null> {
+  const found = await candidates(store, filter, workerId, agingIntervalMs)
+  const [best = null] = await claimBest(store, found, 1, { workerId, ttlMs })
+  return best
+}
+
+/** What the store refused is nothing; what is wrong in the program is still thrown. */
+function nullIfFailed(error: unknown): null {
+  if (BackendError.is(error)) return null
+  throw error
 }
 
 /** What is remembered of this commit, if it was made before. */
@@ -90,15 +112,16 @@ function repeatOf(record: InstanceRecord, ref: TaskClaimRef): CommitRecord | nul
 async function firstReceipt(store: InstanceStore, last: CommitRecord): Promise<CommitReceipt> {
   const { revision, status, next } = last
   if (next === null) return { revision, status, next }
-  const other = await store.readInstance(next.instanceId)
-  const entry = other === null ? undefined : entryOf(other.record, next.taskId)
+  const stored = await store.readInstance(next.instanceId)
+  const other = stored === null ? null : readable(stored)
+  const entry = other === null ? undefined : entryOf(other, next.taskId)
   const held = isHeldBy(entry, { ...next, workerId: last.workerId })
   return {
     revision,
     status,
     next:
       held && other !== null && entry?.claim != null
-        ? toClaimed(other.record, next.taskId, entry.claim)
+        ? toClaimed(other, next.taskId, entry.claim)
         : null,
   }
 }
@@ -151,5 +174,5 @@ async function rememberNext(
           : before,
       reply: undefined,
     }
-  }).catch(nullIfGone)
+  })
 }

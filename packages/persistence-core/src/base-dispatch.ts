@@ -6,7 +6,7 @@ import {
   orderKey,
   toAvailableTask,
 } from './dispatch.ts'
-import { BackendError } from './errors.ts'
+import { BackendError, isUnreadable } from './errors.ts'
 import {
   advanceTimer,
   availableEntries,
@@ -14,24 +14,44 @@ import {
   entryOf,
   type InstanceRecord,
 } from './instance.ts'
-import { claimWith, type InstanceStore, update } from './instance-store.ts'
+import { claimWith, type InstanceStore, update, type Versioned } from './instance-store.ts'
 import { positionOf, toHead } from './snapshot.ts'
 import type { AvailableTask, ClaimedTask, WorkerFilter } from './task-claim-store.ts'
 
 /** Records read at a time. */
 const PAGE = 100
 
-/** Every record of the store after `from`, a page at a time. */
+/** Everything of the store after `from`, a page at a time. */
 export async function* scan(
   store: InstanceStore,
   from: string | null = null,
-): AsyncGenerator<InstanceRecord> {
+): AsyncGenerator<Versioned> {
   for (let after = from; ; ) {
-    const page: readonly InstanceRecord[] = await store.listInstances(after, PAGE)
+    const page = await store.listInstances(after, PAGE)
     yield* page
     const last = page.at(-1)
     if (last === undefined || page.length < PAGE) return
-    after = last.snapshot.instanceId
+    after = last.instanceId
+  }
+}
+
+/**
+ * The records of the store. One that can not be read is left out: what is wrong with it is told to who
+ * asks for it by its id, and holds up nobody else.
+ */
+export async function* scanReadable(store: InstanceStore): AsyncGenerator<InstanceRecord> {
+  for await (const stored of scan(store)) {
+    const record = readable(stored)
+    if (record !== null) yield record
+  }
+}
+
+/** The record, or null where it can not be read. */
+export function readable(stored: Versioned): InstanceRecord | null {
+  try {
+    return stored.record
+  } catch (error) {
+    return nullIfLost(error)
   }
 }
 
@@ -53,8 +73,8 @@ export async function candidates(
   agingIntervalMs: number,
 ): Promise<Candidate[]> {
   const found: Candidate[] = []
-  for await (const listed of scan(store)) {
-    const at = await store.now()
+  const at = await store.now()
+  for await (const listed of scanReadable(store)) {
     const record = await settle(store, listed, at)
     if (record === null) continue
     for (const entry of availableEntries(record, at)) {
@@ -77,12 +97,15 @@ async function settle(
   return update(store, listed.snapshot.instanceId, (before, now) => {
     const after = apply(before, now)
     return { after, reply: after }
-  }).catch(nullIfGone)
+  }).catch(nullIfLost)
 }
 
-/** An instance that was found may be deleted before it is changed: then there is nothing to do. */
-export function nullIfGone(error: unknown): null {
-  if (BackendError.is(error, 'NOT_FOUND')) return null
+/**
+ * An instance that was found may be deleted before it is changed, or be written by a newer version:
+ * then there is nothing to do.
+ */
+export function nullIfLost(error: unknown): null {
+  if (BackendError.is(error, 'NOT_FOUND') || isUnreadable(error)) return null
   throw error
 }
 
@@ -117,7 +140,7 @@ export async function claimBest(
     const won = await update(store, instanceId, async (before, at) => {
       const { after, reply: claim } = await claimWith(store, before, entry.taskId, worker, at)
       return { after, reply: claim === null ? null : toClaimed(after, entry.taskId, claim) }
-    }).catch(nullIfGone)
+    }).catch(nullIfLost)
     if (won !== null) claimed.push(won)
   }
   return claimed
@@ -151,7 +174,7 @@ export function toTask({ snapshot }: InstanceRecord, entry: DispatchEntry): Avai
 /** When the next thing becomes due that is not yet: a delay, a retry, a claim's end. */
 export async function nextDueAt(store: InstanceStore, at: number): Promise<number | null> {
   let next = Infinity
-  for await (const { entries } of scan(store)) {
+  for await (const { entries } of scanReadable(store)) {
     for (const { availableSince, claim } of entries) {
       const due = Math.max(availableSince, claim === null ? 0 : (claim.expiresAt ?? Infinity))
       if (due > at) next = Math.min(next, due)

@@ -1,7 +1,8 @@
 import type { DispatchEntry } from './dispatch.ts'
 import { decodeSnapshot, encodeSnapshot } from './envelope.ts'
-import { BackendError } from './errors.ts'
+import { BackendError, isUnreadable, quote } from './errors.ts'
 import type { InstanceRecord } from './instance.ts'
+import type { Versioned } from './instance-store.ts'
 
 const VERSION = 1
 const HEADER_BYTES = 4
@@ -47,6 +48,40 @@ export function encodeInstance(record: InstanceRecord): Uint8Array {
 }
 
 /**
+ * What a store has of an instance, whose record is read once it is asked for: so bytes that can not be
+ * read hold up no other instance, and can be deleted.
+ *
+ * @param version What the store compares; by default the bytes.
+ */
+export function storedInstance(
+  instanceId: string,
+  bytes: Uint8Array,
+  version: unknown = bytes,
+): Versioned {
+  let record: InstanceRecord | null = null
+  return {
+    instanceId,
+    version,
+    get record() {
+      record ??= readInstance(instanceId, bytes)
+      return record
+    },
+  }
+}
+
+function readInstance(instanceId: string, bytes: Uint8Array): InstanceRecord {
+  try {
+    const record = decodeInstance(bytes)
+    if (record.snapshot.instanceId === instanceId) return record
+    throw new BackendError('SERIALIZATION', 'it is of another instance')
+  } catch (error) {
+    if (!isUnreadable(error)) throw error
+    const message = `what is stored of instance ${quote(instanceId)} can not be read: ${error.message}`
+    throw new BackendError(error.code, message, { instanceId, cause: error })
+  }
+}
+
+/**
  * The record of these bytes.
  *
  * @throws `SERIALIZATION`; `SCHEMA` if a newer version wrote them.
@@ -65,9 +100,9 @@ export function decodeInstance(bytes: Uint8Array): InstanceRecord {
     }
     return {
       snapshot: decodeSnapshot(bytes.subarray(end)),
-      entries: sidecar.entries,
-      cancel: sidecar.cancel,
-      pause: sidecar.pause,
+      entries: sidecar.entries.map(checkEntry),
+      cancel: sidecar.cancel ?? null,
+      pause: sidecar.pause ?? null,
       events: sidecar.events.map(({ signalName, payload }) => ({
         signalName,
         payload: new Uint8Array(Buffer.from(payload, 'base64')),
@@ -79,4 +114,17 @@ export function decodeInstance(bytes: Uint8Array): InstanceRecord {
     if (BackendError.is(error)) throw error
     throw new BackendError('SERIALIZATION', 'a stored instance can not be read', { cause: error })
   }
+}
+
+/** What dispatch compares and counts with must be what it says: everybody's, not only who asks for this one. */
+function checkEntry(entry: DispatchEntry): DispatchEntry {
+  const { taskId, tags, claim } = entry
+  const numbers = [entry.priority, entry.availableSince, entry.deliveries, entry.attempt]
+  const isEntry =
+    typeof taskId === 'string' &&
+    Array.isArray(tags) &&
+    numbers.every(Number.isFinite) &&
+    (claim === null || Number.isFinite(claim.token))
+  if (!isEntry) throw new TypeError('a dispatch entry is incomplete')
+  return entry
 }

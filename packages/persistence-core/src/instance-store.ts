@@ -3,16 +3,22 @@ import { type HeldClaim, isLive } from './dispatch.ts'
 import { BackendError, notFound, quote } from './errors.ts'
 import { claimTask, entryOf, type InstanceRecord } from './instance.ts'
 
-/** A record with what tells that it has not been replaced since. */
+/** What is stored of an instance, with what tells that it has not been replaced since. */
 export interface Versioned {
-  readonly record: InstanceRecord
+  readonly instanceId: string
   /** Whatever the store compares: an ETag, a revision, the bytes themselves. */
   readonly version: unknown
+  /**
+   * The record. Better a getter: what can not be read (it is damaged, or a newer version wrote it)
+   * throws `SERIALIZATION` or `SCHEMA` then only to who needs this one, and holds up no other.
+   */
+  readonly record: InstanceRecord
 }
 
 /**
  * What a store must be able to do for {@link BaseBackend}: seven primitives, of which one,
- * `writeInstance`, is atomic. `encodeInstance` and `decodeInstance` turn a record into bytes.
+ * `writeInstance`, is atomic. `encodeInstance` turns a record into bytes, `storedInstance` tells of those
+ * that the store has.
  */
 export interface InstanceStore {
   /** The record, or null. What it gives is at least as new as what was last written or read here. */
@@ -26,8 +32,8 @@ export interface InstanceStore {
   writeInstance(record: InstanceRecord, version: unknown): Promise<boolean>
   /** Deletes the record if it still has this version. */
   removeInstance(instanceId: string, version: unknown): Promise<boolean>
-  /** At most `limit` records in ascending order of instance id by UTF-8 bytes, those after `after`. */
-  listInstances(after: string | null, limit: number): Promise<readonly InstanceRecord[]>
+  /** At most `limit` instances in ascending order of their ids by UTF-8 bytes, those after `after`. */
+  listInstances(after: string | null, limit: number): Promise<readonly Versioned[]>
   /** A number larger than any that it gave before, to anybody, ever: fencing tokens come from it. */
   nextToken(): Promise<number>
   /** The store's clock: epoch milliseconds. */
@@ -69,9 +75,9 @@ export async function upsert<T>(
 ): Promise<T> {
   for (let tries = 0; tries < MAX_TRIES; tries += 1) {
     const read = await store.readInstance(instanceId)
-    const { after, reply } = await step(read?.record ?? null, await store.now())
-    if (after === read?.record || (await store.writeInstance(after, read?.version ?? null)))
-      return reply
+    const before = read?.record ?? null
+    const { after, reply } = await step(before, await store.now())
+    if (after === before || (await store.writeInstance(after, read?.version ?? null))) return reply
   }
   throw new BackendError(
     'UNAVAILABLE',

@@ -2,9 +2,9 @@ import {
   BaseBackend,
   type BaseBackendOptions,
   compareIds,
-  decodeInstance,
   encodeInstance,
   type InstanceStore,
+  storedInstance,
 } from '../src/adapter.ts'
 import type { Capabilities } from '../src/index.ts'
 
@@ -44,7 +44,7 @@ export class KeyValueBackend extends BaseBackend {
     this.store = {
       readInstance: async (instanceId) => {
         const value = keyValues.values.get(instanceId)
-        return value === undefined ? null : { record: decodeInstance(value), version: value }
+        return value === undefined ? null : storedInstance(instanceId, value)
       },
       writeInstance: (record, version) =>
         keyValues.compareAndSet(
@@ -59,7 +59,7 @@ export class KeyValueBackend extends BaseBackend {
           .filter(([id]) => after === null || compareIds(id, after) > 0)
           .sort(([a], [b]) => compareIds(a, b))
           .slice(0, limit)
-          .map(([, value]) => decodeInstance(value)),
+          .map(([id, value]) => storedInstance(id, value)),
       nextToken: async () => {
         keyValues.counter += 1
         return keyValues.counter

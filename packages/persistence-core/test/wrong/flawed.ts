@@ -102,9 +102,9 @@ function flawedStore(right: InstanceStore, { store, written, read, scanned }: Fl
     },
     listInstances: async (after, limit) => {
       const at = await base.now()
-      return (await base.listInstances(after, limit)).map((record) => {
-        const seen = out(record)
-        return scanned === undefined ? seen : scanned(seen, at)
+      return (await base.listInstances(after, limit)).map((stored) => {
+        const seen = out(stored.record)
+        return { ...stored, record: scanned === undefined ? seen : scanned(seen, at) }
       })
     },
   }

@@ -1,4 +1,4 @@
-import { compareIds, type InstanceRecord } from '../../src/adapter.ts'
+import { compareIds, type Versioned } from '../../src/adapter.ts'
 import { type WrongBackend, wrong } from './flawed.ts'
 
 function ordered(name: string, compare: (a: string, b: string) => number): WrongBackend {
@@ -6,7 +6,7 @@ function ordered(name: string, compare: (a: string, b: string) => number): Wrong
     store: (right) => ({
       listInstances: async (after, limit) => {
         const all = await right.listInstances(null, Number.MAX_SAFE_INTEGER)
-        const id = ({ snapshot }: InstanceRecord): string => snapshot.instanceId
+        const id = ({ instanceId }: Versioned): string => instanceId
         return all
           .filter((one) => after === null || compare(id(one), after) > 0)
           .sort((a, b) => compare(id(a), id(b)) || compareIds(id(a), id(b)))
@@ -53,7 +53,7 @@ export const wrongListings: readonly WrongBackend[] = [
           const all = await right.listInstances(null, Number.MAX_SAFE_INTEGER)
           const page = all.slice(offset, offset + limit)
           const last = page.at(-1)
-          if (last !== undefined) offsets.set(last.snapshot.instanceId, offset + page.length)
+          if (last !== undefined) offsets.set(last.instanceId, offset + page.length)
           return page
         },
       }

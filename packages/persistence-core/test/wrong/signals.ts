@@ -248,8 +248,8 @@ export const wrongSignals: readonly WrongBackend[] = [
         : withEntries(record, (entry) => ({ ...entry, claim: null })),
     methods: (right, store) => ({
       findAvailableTasks: async (params) => {
-        for (const { snapshot } of await store.listInstances(null, 1000))
-          await right.checkControlSignals(snapshot.instanceId)
+        for (const { instanceId } of await store.listInstances(null, 1000))
+          await right.checkControlSignals(instanceId)
         return right.findAvailableTasks(params)
       },
     }),

@@ -17,7 +17,7 @@ function counting(
       stats: async (options) =>
         change(
           await right.stats(options),
-          await store.listInstances(null, 1000),
+          (await store.listInstances(null, 1000)).map(({ record }) => record),
           await store.now(),
         ),
     }),

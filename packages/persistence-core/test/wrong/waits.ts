@@ -36,9 +36,9 @@ export const wrongWaits: readonly WrongBackend[] = [
       waitForWakeup: async (params, options) => {
         const dueAt = new Map<string, number>()
         const begun = await store.now()
-        for (const { snapshot, entries } of await store.listInstances(null, 1000))
-          for (const { availableSince } of entries)
-            if (availableSince > begun) dueAt.set(snapshot.instanceId, availableSince)
+        for (const { instanceId, record } of await store.listInstances(null, 1000))
+          for (const { availableSince } of record.entries)
+            if (availableSince > begun) dueAt.set(instanceId, availableSince)
         for (const end = Date.now() + params.timeoutMs; ; ) {
           const hint = await right.waitForWakeup({ ...params, timeoutMs: 0 }, options)
           if (hint !== null && !dueAt.has(hint.instanceId ?? '')) return hint
@@ -72,11 +72,11 @@ export const wrongWaits: readonly WrongBackend[] = [
   wrong('D9', 'a wait wakes for a task that somebody holds', {
     methods: (right, store) => ({
       waitForWakeup: async (params, options) => {
-        const records = await store.listInstances(null, 1000)
-        const held = records.find(({ entries }) => entries.some(({ claim }) => claim !== null))
-        if (held === undefined) return right.waitForWakeup(params, options)
-        const { instanceId } = held.snapshot
-        return { instanceId }
+        const all = await store.listInstances(null, 1000)
+        const held = all.find(({ record }) => record.entries.some(({ claim }) => claim !== null))
+        return held === undefined
+          ? right.waitForWakeup(params, options)
+          : { instanceId: held.instanceId }
       },
     }),
   }),
