@@ -25,7 +25,14 @@ export interface ClaimTaskParams {
   readonly instanceId: string
   readonly taskId: string
   readonly workerId: string
-  /** Milliseconds, more than 0; null never expires. */
+  /**
+   * Milliseconds, more than 0; null never expires. Rather give some, and renew them with `holdClaim`:
+   * then a task whose worker died, or never got the reply, comes back by itself. What is claimed with
+   * null stays claimed, whatever becomes of its worker, until somebody releases it under the same
+   * `workerId` (a reference without a `token` will do), the position moves, or the instance ends or
+   * is deleted. So a worker that claims so must have a `workerId` of its own that outlives a restart,
+   * and after a claim that was not answered (`UNAVAILABLE`, aborted, a crash) release that task.
+   */
   readonly ttlMs: number | null
 }
 
@@ -46,7 +53,10 @@ export interface FindTasksParams extends WorkerFilter {
 
 /** Parameters of `claimAvailableTasks`. */
 export interface ClaimTasksParams extends FindTasksParams {
-  /** Milliseconds, more than 0; null never expires. */
+  /**
+   * Milliseconds, more than 0; null never expires, as for {@link ClaimTaskParams.ttlMs}. Give null
+   * here only where no reply can be lost: nothing tells which tasks those were.
+   */
   readonly ttlMs: number | null
 }
 
@@ -112,7 +122,10 @@ export type TaskOutcome =
 
 /** What to claim in the same step as a commit. */
 export interface ClaimNext extends WorkerFilter {
-  /** Milliseconds, more than 0; null never expires. */
+  /**
+   * Milliseconds, more than 0; null never expires, as for {@link ClaimTaskParams.ttlMs}. Whose reply
+   * was lost repeats the commit, and gets the same task.
+   */
   readonly ttlMs: number | null
 }
 
