@@ -286,6 +286,23 @@ test('G4 an instance that can not be read holds up nobody else', async () => {
   await expect(backend.checkAndCancel('bad')).rejects.toMatchObject({ code: 'SERIALIZATION' })
 })
 
+test('D6 a commit that landed is told as landed, whatever can be read of the task that it brought', async () => {
+  const watched = new Watched()
+  const backend = open(watched.store)
+  for (const id of ['i', 'j']) await backend.saveSnapshot(started(id))
+  const [claimed] = await backend.claimAvailableTasks({ ...worker, limit: 1 })
+  const claim = claimed?.claim ?? expect.fail()
+  const commit = { claim, outcome: end, claimNext: { ttlMs: 1000 } }
+  const receipt = await backend.commitTask(commit)
+  expect(receipt.next?.task.instanceId).toBe('j')
+  const read = watched.map.read.bind(watched.map)
+  watched.map.read = async (instanceId, event) => {
+    if (instanceId === 'j') throw new BackendError('SERIALIZATION', 'not to be read')
+    return read(instanceId, event)
+  }
+  expect(await backend.commitTask(commit)).toEqual({ ...receipt, next: null })
+})
+
 test('E1 to claim what a timer stands before tells why it can not be read', async () => {
   const watched = new Watched()
   const backend = open(watched.store)

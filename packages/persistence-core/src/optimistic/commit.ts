@@ -7,6 +7,7 @@ import {
   orderKey,
   type PlanOptions,
 } from '../dispatch.ts'
+import { isUnreadable } from '../errors.ts'
 import { applyOutcome } from '../outcome.ts'
 import { applySignals } from '../pending-signals.ts'
 import type {
@@ -95,8 +96,14 @@ function receiptOf(
   }
   const next = due.length > 0 ? settle(session, due).then(describe) : describe()
   return next instanceof Promise
-    ? next.then((task) => ({ revision, status, next: task }))
+    ? next.catch(nullIfUnreadable).then((task) => ({ revision, status, next: task }))
     : { revision, status, next }
+}
+
+/** The commit has landed, whether or not the task that it brought can be read. */
+function nullIfUnreadable(error: unknown): null {
+  if (isUnreadable(error)) return null
+  throw error
 }
 
 /** The outcome, then what is pending, a cancel before a pause. */
@@ -134,18 +141,22 @@ async function bestOwn(
   return best?.taskId ?? null
 }
 
-/** The first receipt, with the task that came with it if it is still held. */
-async function firstReceipt(
+/** The first receipt, with the task that came with it if it is still held, and can be read. */
+async function firstReceipt(session: Session, record: CommitRecord): Promise<CommitReceipt> {
+  const { revision, status } = record
+  return { revision, status, next: await nextOf(session, record).catch(nullIfUnreadable) }
+}
+
+async function nextOf(
   session: Session,
-  { workerId, revision, status, next }: CommitRecord,
-): Promise<CommitReceipt> {
-  if (next === null) return { revision, status, next }
+  { workerId, next }: CommitRecord,
+): Promise<ClaimedTask | null> {
+  if (next === null) return null
   const { instanceId, taskId } = next
   const { stored } = await session.read(instanceId)
   const entry = stored?.entries.find((one) => one.taskId === taskId)
   const claim = entry?.claim
-  if (stored === null || claim == null || !isHeldBy(entry, { ...next, workerId }))
-    return { revision, status, next: null }
+  if (stored === null || claim == null || !isHeldBy(entry, { ...next, workerId })) return null
   const claimed = { instanceId, taskId, claim, deliveries: entry?.deliveries ?? 1, stored }
-  return { revision, status, next: await toClaimedTask(session, claimed) }
+  return toClaimedTask(session, claimed)
 }
