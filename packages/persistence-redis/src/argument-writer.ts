@@ -124,7 +124,8 @@ export class ArgumentWriter {
   }
 }
 
-function latin1Of({ buffer, byteOffset, byteLength }: Uint8Array): string {
+/** Bytes, each a character. */
+export function latin1Of({ buffer, byteOffset, byteLength }: Uint8Array): string {
   return Buffer.from(buffer, byteOffset, byteLength).toString('latin1')
 }
 

@@ -16,6 +16,7 @@ import type { Shard } from './layout.ts'
 import { decodeOutcome, splitNewest, toBytesOrNull } from './outcomes.ts'
 import { asPlainCommit, commitArguments, type PlainCommit } from './plain-commits.ts'
 import { creationArguments } from './plain-creations.ts'
+import { readStart, startArguments } from './plain-start.ts'
 import { decodeInstance } from './records.ts'
 import { ShardQueue } from './shard-queue.ts'
 import { writeArguments } from './write-args.ts'
@@ -251,8 +252,16 @@ export class InstanceStore {
   }
 
   #create(shard: Shard, writes: readonly InstanceWrite[]): Promise<readonly WriteResult[]> {
+    const { connection } = this.#context
+    const [only] = writes
+    const start = only !== undefined && writes.length === 1 ? startArguments(only) : null
+    if (start !== null) {
+      return connection
+        .runOnce('start', shard, shard.keys, start.args, start.message)
+        .then((reply) => [readStart(reply as Buffer, this.#observeTime)])
+    }
     const { keys, message } = creationArguments(shard, writes)
-    return this.#context.connection
+    return connection
       .runOnce('create', shard, keys, [], message)
       .then((reply) => this.#read(reply, writes).results)
   }

@@ -4,7 +4,7 @@ import type { DispatchEntry } from '@sayiir/persistence-core/adapter'
 /** Characters of a class in a place. */
 export const CLASS_LENGTH = 12
 /** Characters of a time in a place, in base 36. */
-const SINCE_LENGTH = 10
+export const SINCE_LENGTH = 10
 /** Characters of a place. */
 export const PLACE_LENGTH: number = CLASS_LENGTH + SINCE_LENGTH
 const KNOWN_CLASSES = 4096

@@ -31,6 +31,7 @@ export type SourceName =
   | 'remove'
   | 'results'
   | 'set-up'
+  | 'start'
   | 'stats'
   | 'take-event'
   | 'tidy'
@@ -939,18 +940,20 @@ local function dueOnes()
   return general().dueInstances()
 end
 `,
-  'plain-news': `-- Tells those who wait, if anybody does, of members of the queue: every other value of a list, from
+  'plain-news': String.raw`-- Tells those who wait, if anybody does, of members of the queue: every other value of a list, from
 -- the second after start on.
 local function announce(list, start, count, classes)
   if count == 0 then return end
   local listeners = call('PUBSUB', 'SHARDNUMSUB', KEYS[11])[2]
   if listeners == 0 then return end
-  local lines = {}
+  local parts = { format('%d', now), listeners }
   for index = 1, math.min(count, 16) do
     local member = list[start + index * 2]
-    lines[index] = { sub(member, 13, 22), sub(member, 23), classes[sub(member, 1, 12)] }
+    parts[index * 3] = sub(member, 13)
+    parts[index * 3 + 1] = classes[sub(member, 1, 12)]
+    parts[index * 3 + 2] = ''
   end
-  call('SPUBLISH', KEYS[11], cjson.encode({ format('%d', now), listeners, lines }))
+  call('SPUBLISH', KEYS[11], table.concat(parts, '\0'))
 end
 `,
   plain: String.raw`-- What the scripts begin with that every worker comes through for every step: they do without the
@@ -1001,7 +1004,8 @@ end
 --      5 ids (sorted set, all of score 0)             6 queue (sorted set, all of score 0)
 --      7 classes (hash: how many entries, and what they are)
 --      8 claimed (sorted set by expiry)               9 due (sorted set by time)
---     10 ended (sorted set by status and time)       11 wake (channel)
+--     10 ended (sorted set by status and time)       11 wake (channel; of a message
+--     see subscriber.ts)
 -- An entry key is an instance id, a zero byte and a task id. A place is a class (12 characters) and
 -- a time (10 digits of base 36); place and entry key make a member of the queue, so that a class is
 -- a range of it in the order of time.
@@ -1210,12 +1214,13 @@ local function wake()
   if #woken == 0 then return end
   local listeners = call('PUBSUB', 'SHARDNUMSUB', WAKE)[2]
   if listeners == 0 then return end
-  local lines = {}
-  for index, one in ipairs(woken) do
-    local class = one[3] or call('HGET', CLASSES, 't' .. sub(one[1], 1, 12)) or ''
-    lines[index] = { sub(one[1], 13, 22), one[2], class }
+  local parts = { digits(now), listeners }
+  for _, one in ipairs(woken) do
+    parts[#parts + 1] = sub(one[1], 13, 22) .. one[2]
+    parts[#parts + 1] = one[3] or call('HGET', CLASSES, 't' .. sub(one[1], 1, 12)) or '\0\0'
+    parts[#parts + 1] = ''
   end
-  call('SPUBLISH', WAKE, cjson.encode({ digits(now), listeners, lines }))
+  call('SPUBLISH', WAKE, table.concat(parts, '\0'))
 end
 
 -- Puts tasks whose claims have expired back: they keep the claim until it is replaced. Whether there
@@ -1427,6 +1432,37 @@ if stored[1] then return stored end
 if ARGV[3] ~= '1' then return { '', '' } end
 redis.call('HSET', KEYS[1], 'format', ARGV[1], 'shards', ARGV[2])
 return { ARGV[1], ARGV[2] }
+`,
+  start: String.raw`-- Starts one instance that has one task (see plain-start.ts), unless there is one of that id: what
+-- create.lua does for many, with as little as it takes, since a worker may be waiting for it.
+-- KEYS as in prelude.lua.
+-- ARGV 1 ring field, 2 number of the call, 3 instance, 4 record, 5 member of the queue, 6 what its
+--      class is, 7 earliest and 8 latest time at which it is right, 9 initial input, where there is one
+-- Replies: the time, then 1, or 0 for refused.
+local call, format, sub = redis.call, string.format, string.sub
+local META, CLASSES = KEYS[1], KEYS[7]
+local clock = call('TIME')
+local time = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local now = format('%d', time)
+local number = ARGV[2] .. '\0'
+local known = call('HGET', META, ARGV[1])
+if known and sub(known, 1, #number) == number then return now .. sub(known, -1) end
+
+local id, member, state = ARGV[3], ARGV[5], '0'
+if time >= tonumber(ARGV[7]) and time <= tonumber(ARGV[8]) and call('HSETNX', KEYS[2], id, ARGV[4]) == 1 then
+  state = '1'
+  call('ZADD', KEYS[5], '0', id)
+  call('ZADD', KEYS[6], '0', member)
+  if ARGV[9] then call('HSET', KEYS[4], id, ARGV[9]) end
+  local class = sub(member, 1, 12)
+  if call('HINCRBY', CLASSES, 'n' .. class, '1') == 1 then call('HSET', CLASSES, 't' .. class, ARGV[6]) end
+  local listeners = call('PUBSUB', 'SHARDNUMSUB', KEYS[11])[2]
+  if listeners > 0 then
+    call('SPUBLISH', KEYS[11], now .. '\0' .. listeners .. '\0' .. sub(member, 13) .. '\0' .. ARGV[6] .. '\0')
+  end
+end
+call('HSET', META, ARGV[1], number .. now .. '\0' .. state)
+return now .. state
 `,
   stats: `-- Numbers. ARGV 1, 3 and 5 the lowest score of each ended status, 2, 4 and 6 the first above
 -- Replies: whether to ask again (claims expire), instances, ended ones by status, paused, available,

@@ -48,6 +48,7 @@ const plans: Readonly<Record<ScriptName, ScriptPlan>> = {
   'read-whole': { parts: ['prelude'], flags: 'no-writes' },
   remove: { parts: ['prelude', 'queue', 'removal'], flags: 'allow-oom' },
   'set-up': { parts: [] },
+  start: { parts: [] },
   stats: { parts: dispatch, flags: 'allow-oom' },
   'take-event': { parts: ['prelude', 'events'], flags: 'allow-oom' },
   tidy: { parts: ['prelude'], flags: 'allow-oom' },

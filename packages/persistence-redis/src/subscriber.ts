@@ -3,6 +3,7 @@ import type { Cluster, Redis } from 'ioredis'
 import { isCluster } from './client.ts'
 import type { StoreContext } from './context.ts'
 import type { Shard } from './layout.ts'
+import { SINCE_LENGTH } from './places.ts'
 
 /** Milliseconds between two tries to connect at most. */
 const MAX_RECONNECT_MS = 1000
@@ -111,18 +112,21 @@ function withoutPrefix(channel: string): string {
   return channel.slice(channel.indexOf('{'))
 }
 
-/** Null for what is not ours. */
+/**
+ * The time and how many listen; then of each task when it becomes available, in base 36, its instance
+ * and task, and what its class is (priority, worker that failed it, definition, tags), with nothing
+ * after the last tag: all with zero bytes between them. Null for what is not ours.
+ */
 function readNews(message: string): News | null {
-  try {
-    const [now, listeners, lines] = JSON.parse(message) as [string, number, string[][]]
-    const tasks = lines.map(([since = '', key = '', text = '']) => {
-      const [instanceId = '', taskId = ''] = key.split('\0')
-      const [, , definitionHash = '', ...tags] = text.split('\0')
-      const wakeup = { instanceId, taskId, definitionHash }
-      return { since: Number.parseInt(since, 36), wakeup, tags }
-    })
-    return { now: Number(now), listeners, tasks }
-  } catch {
-    return null
+  const [now, listeners, ...fields] = message.split('\0')
+  const tasks: News['tasks'][number][] = []
+  for (let at = 0; at + 5 < fields.length; at += 1) {
+    const [first = '', taskId = '', , , definitionHash = ''] = fields.slice(at, at + 5)
+    const tags: string[] = []
+    for (at += 5; fields[at]; at += 1) tags.push(fields[at] ?? '')
+    const instanceId = first.slice(SINCE_LENGTH)
+    const since = Number.parseInt(first.slice(0, SINCE_LENGTH), 36)
+    tasks.push({ since, wakeup: { instanceId, taskId, definitionHash }, tags })
   }
+  return tasks.length === 0 ? null : { now: Number(now), listeners: Number(listeners), tasks }
 }

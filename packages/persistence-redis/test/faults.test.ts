@@ -93,6 +93,21 @@ test('S7 calls whose replies are lost are sent again and count once', async () =
   expect([...state.completedTasks.keys()]).toEqual(['other'])
 })
 
+test('S7 instances whose first save lost its reply are not taken for somebody else’s', async () => {
+  // From then on the server's time is known, and nothing is asked before a save.
+  await behind.saveSnapshot(atTask('first'))
+  let known = 1
+  for (const ids of [['alone'], ['a', 'b', 'c']]) {
+    proxy.swallowReplies()
+    const saves = ids.map((id) => behind.saveSnapshot(atTask(id), { expectedRevision: 0 }))
+    const there = known + ids.length
+    while (known < there) known = (await direct.stats()).available
+    proxy.heal()
+    for (const { revision } of await Promise.all(saves)) expect(revision).toBe(1)
+  }
+  expect((await direct.stats()).available).toBe(5)
+})
+
 test('S7 a claim whose reply is lost is not lost itself', async () => {
   await direct.saveSnapshot(atTask('i'))
   proxy.swallowReplies()

@@ -5,7 +5,8 @@
 --      5 ids (sorted set, all of score 0)             6 queue (sorted set, all of score 0)
 --      7 classes (hash: how many entries, and what they are)
 --      8 claimed (sorted set by expiry)               9 due (sorted set by time)
---     10 ended (sorted set by status and time)       11 wake (channel)
+--     10 ended (sorted set by status and time)       11 wake (channel; of a message
+--     see subscriber.ts)
 -- An entry key is an instance id, a zero byte and a task id. A place is a class (12 characters) and
 -- a time (10 digits of base 36); place and entry key make a member of the queue, so that a class is
 -- a range of it in the order of time.

@@ -43,12 +43,13 @@ local function wake()
   if #woken == 0 then return end
   local listeners = call('PUBSUB', 'SHARDNUMSUB', WAKE)[2]
   if listeners == 0 then return end
-  local lines = {}
-  for index, one in ipairs(woken) do
-    local class = one[3] or call('HGET', CLASSES, 't' .. sub(one[1], 1, 12)) or ''
-    lines[index] = { sub(one[1], 13, 22), one[2], class }
+  local parts = { digits(now), listeners }
+  for _, one in ipairs(woken) do
+    parts[#parts + 1] = sub(one[1], 13, 22) .. one[2]
+    parts[#parts + 1] = one[3] or call('HGET', CLASSES, 't' .. sub(one[1], 1, 12)) or '\0\0'
+    parts[#parts + 1] = ''
   end
-  call('SPUBLISH', WAKE, cjson.encode({ digits(now), listeners, lines }))
+  call('SPUBLISH', WAKE, table.concat(parts, '\0'))
 end
 
 -- Puts tasks whose claims have expired back: they keep the claim until it is replaced. Whether there
