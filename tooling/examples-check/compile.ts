@@ -15,6 +15,12 @@ const config = {
   include: ['*.ts'],
 }
 
+/** As strict as most projects are: then `const [first] = …` is never undefined, and can not become so. */
+const plainConfig = {
+  extends: './tsconfig.json',
+  compilerOptions: { noUncheckedIndexedAccess: false },
+}
+
 /** What the compiler says of all examples. */
 export interface Compilation {
   /** By example: lines such as `README.md:12: error TS2304: …`. */
@@ -38,6 +44,7 @@ export class Modules implements AsyncDisposable {
     const folder = await mkdtemp(join(import.meta.dirname, '.examples-'))
     const modules = new Modules(folder, examples)
     await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config))
+    await writeFile(join(folder, 'tsconfig.plain.json'), JSON.stringify(plainConfig))
     for (const example of examples) {
       // Lines have the numbers that they have in the document.
       const code = `${'\n'.repeat(example.line - 1)}${example.code}\n`
@@ -50,12 +57,19 @@ export class Modules implements AsyncDisposable {
     return join(this.#folder, `${file.replaceAll(/[^A-Za-z0-9.-]/g, '_')}.${line}.ts`)
   }
 
-  /** Type-checks all of them in one run. */
+  /** Type-checks all of them, in a run for each configuration. */
   async compile(): Promise<Compilation> {
-    const { code, output } = await tsc(this.#folder)
+    const runs = [
+      await tsc(this.#folder, 'tsconfig.json'),
+      await tsc(this.#folder, 'tsconfig.plain.json'),
+    ]
+    const output = runs.map((one) => one.output).join('\n')
+    const code = Math.max(...runs.map((one) => one.code))
     const problems = new Map<Example, string[]>()
     const others: string[] = []
-    for (const line of output.split(/\r?\n/).filter((one) => /\berror TS\d+:/.test(one))) {
+    const lines = new Set(output.split(/\r?\n/))
+    for (const line of lines) {
+      if (!/\berror TS\d+:/.test(line)) continue
       const [, file = '', number = '', text = ''] = /^(.+?)\((\d+),\d+\): (.*)$/.exec(line) ?? []
       const example = this.#examples.get(join(this.#folder, file))
       if (example === undefined) others.push(line)
@@ -76,10 +90,10 @@ function place({ file }: Example, line: string, message: string): string {
   return `${file}:${line}: ${message}`
 }
 
-async function tsc(cwd: string): Promise<{ code: number; output: string }> {
+async function tsc(cwd: string, project: string): Promise<{ code: number; output: string }> {
   const child = spawn(
     join(import.meta.dirname, 'node_modules/.bin/tsc'),
-    ['-p', 'tsconfig.json', '--pretty', 'false'],
+    ['-p', project, '--pretty', 'false'],
     {
       cwd,
       shell: process.platform === 'win32',
