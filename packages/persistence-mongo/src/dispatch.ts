@@ -113,7 +113,7 @@ export class Dispatch {
     if (next == null) return null
     const { candidate, isTied } = next
     const query: ReadyQuery = { routes: null, workerId, own: false }
-    const filter = this.#ready.ranges(query, candidate.doc.q?.k ?? 0)
+    const filter = this.#ready.upTo(query, candidate.doc.q?.k ?? 0)
     return new BestClaim(this.#db, claim, candidate, filter, isTied)
   }
 
