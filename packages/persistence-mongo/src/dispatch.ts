@@ -256,7 +256,7 @@ export class Dispatch {
 
   /** The task that should be the best; null where that is not known, or was wrong. */
   async #claimGuessed(claim: Claim): Promise<ClaimedEntry | null> {
-    const isLone = claim.isNext && this.#open === 1
+    const isLone = this.#open === 1
     if (this.#guesses === null || !isLone || !isUnfiltered(claim)) return null
     const { wanted } = this.#guesses
     if (wanted > 0) {
@@ -272,7 +272,7 @@ export class Dispatch {
 
   /** The best task, in one step; null where there is none, or only the worker's own failures. */
   async #claimBest(
-    { request, batch, isNext }: Claim,
+    { request, batch }: Claim,
     routes: readonly string[] | null,
   ): Promise<ClaimedEntry | BackendError | null> {
     const { workerId, ttlMs } = request
@@ -295,7 +295,7 @@ export class Dispatch {
     }
     const claimedIn = ({ e }: InstanceDoc) => e.find(({ b }) => b === batch)
     const [doc] = await this.#ready.best(query, 1, claim, (one) => claimedIn(one)?.o ?? 0)
-    if (isNext) this.#guesses?.claimed(doc !== undefined)
+    this.#guesses?.claimed(doc !== undefined)
     if (doc === undefined) return null
     const u = await settleClaim(this.#db, doc)
     const entry = claimedIn(doc)
