@@ -7,7 +7,6 @@ import type { EntryDoc, InstanceDoc } from './records.ts'
 
 /** What a worker needs of an instance: all but what only grows; the tail for the task's input. */
 export const CLAIMED: Document = {
-  w: 0,
   'cm.v': 0,
   'cm.w': 0,
   'cm.k': 0,

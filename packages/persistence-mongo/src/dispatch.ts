@@ -15,6 +15,7 @@ import { type Claim, Claims, inputOf } from './claims.ts'
 import type { Database } from './database.ts'
 import { SHARD_KEY_NOT_FOUND, toBackendError } from './errors.ts'
 import { Guesses } from './guesses.ts'
+import type { KnownDocuments } from './known-documents.ts'
 import type { ReadyQuery, ReadyQueue } from './ready-queue.ts'
 import type { InstanceDoc } from './records.ts'
 import type { Routes } from './routes.ts'
@@ -35,6 +36,7 @@ export class Dispatch {
   readonly #ready: ReadyQueue
   readonly #candidates: Candidates
   readonly #claims: Claims
+  readonly #documents: KnownDocuments
   readonly #queue: CallQueue<Claim, Dispatched<ClaimedEntry>>
   /** Null: the server can not tell whether one is right, or needs none. */
   readonly #guesses: Guesses | null
@@ -51,6 +53,7 @@ export class Dispatch {
     routes: Routes,
     ready: ReadyQueue,
     tails: Tails,
+    documents: KnownDocuments,
     guesses: boolean,
   ) {
     this.#db = db
@@ -60,6 +63,7 @@ export class Dispatch {
     this.#ready = ready
     this.#candidates = new Candidates(db, ready)
     this.#claims = new Claims(db, snapshots, upkeep, tails)
+    this.#documents = documents
     this.#guesses = guesses ? new Guesses() : null
     this.#queue = new CallQueue({
       send: (claims) => this.#claim(claims),
@@ -77,12 +81,25 @@ export class Dispatch {
   }
 
   async claim(claim: Claim): Promise<Dispatched<ClaimedEntry>> {
+    const best = claim.request.limit === 1 ? this.best(claim) : null
     this.#open += 1
     try {
-      return await this.#queue.call(claim)
+      return best === null ? await this.#queue.call(claim) : await this.#claimLone(claim, best)
     } finally {
       this.#open -= 1
     }
+  }
+
+  /** A claim that is alone, of what should be the best task: most of those of a worker that has one at a time. */
+  async #claimLone(claim: Claim, best: BestClaim): Promise<Dispatched<ClaimedEntry>> {
+    // A look that fails is one for the next call.
+    const looking = this.look().catch(() => [])
+    const claimed = await this.#claims.takeBest(best)
+    this.#learn(best)
+    const due = await looking
+    if (claimed !== null) return { now: this.#db.clock.now(), tasks: [claimed], due }
+    const others = await this.#queue.call(claim)
+    return { ...others, due: [...new Set([...due, ...others.due])] }
   }
 
   /**
@@ -117,7 +134,8 @@ export class Dispatch {
     return new BestClaim(this.#db, claim, candidate, filter, isTied)
   }
 
-  #learn({ outcome, candidate }: BestClaim): void {
+  #learn({ outcome, candidate, doc }: BestClaim): void {
+    if (outcome === 'landed') this.#documents.claimed(doc, candidate.entry.t)
     if (outcome === 'unsent') this.#guesses?.giveBack(candidate)
     else this.#guesses?.wasRight(outcome === 'landed')
   }
@@ -299,7 +317,9 @@ export class Dispatch {
     if (doc === undefined) return null
     const u = await settleClaim(this.#db, doc)
     const entry = claimedIn(doc)
-    return entry === undefined ? null : this.#claims.toClaimedOrError({ ...doc, u }, entry)
+    if (entry === undefined) return null
+    this.#documents.claimed(doc, entry.t)
+    return this.#claims.toClaimedOrError({ ...doc, u }, entry)
   }
 }
 

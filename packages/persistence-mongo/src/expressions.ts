@@ -45,8 +45,13 @@ export function setInTime(
   toleranceMs: number,
   conditions: readonly Document[] = [],
 ): Document {
-  const isInTime = { $lte: [{ $abs: { $subtract: [NOW, at] } }, toleranceMs] }
-  const isRight = conditions.length === 0 ? isInTime : { $and: [...conditions, isInTime] }
+  const isRight = {
+    $and: [
+      ...conditions,
+      { $gte: ['$$NOW', new Date(at - toleranceMs)] },
+      { $lte: ['$$NOW', new Date(at + toleranceMs)] },
+    ],
+  }
   return { $replaceWith: { $cond: [isRight, { $mergeObjects: ['$$ROOT', sets] }, REFUSE] } }
 }
 

@@ -13,7 +13,7 @@ const MAX_STEPS = 40
 /** Tasks that are not yet due and that a search passes over at most, about. */
 const MAX_AHEAD = 16
 /** Milliseconds for which it stands how many of them there are. */
-const AHEAD_STANDS_MS = 500
+const AHEAD_STANDS_MS = 1000
 
 /** A bound below which there are only so many. */
 interface Window {
@@ -84,9 +84,7 @@ export class ReadyQueue {
     const byBound = Map.groupBy(PRIORITIES, (priority) =>
       Math.min(bound, now + priority * this.#agingIntervalMs + MAX_TIE_BREAK),
     )
-    const ranges = Array.from(byBound, ([upTo, priorities]) =>
-      this.#range(query, priorities, upTo),
-    )
+    const ranges = Array.from(byBound, ([upTo, priorities]) => this.#range(query, priorities, upTo))
     const [first, ...others] = ranges
     return first !== undefined && others.length === 0 ? first : { $or: ranges }
   }

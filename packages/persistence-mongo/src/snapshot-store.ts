@@ -10,6 +10,7 @@ import type { BestClaim } from './best-claim.ts'
 import type { Database } from './database.ts'
 import { eventKey } from './event-update.ts'
 import { NOW } from './expressions.ts'
+import type { KnownDocument, KnownDocuments } from './known-documents.ts'
 import { partsOf } from './part-ids.ts'
 import {
   Gone,
@@ -45,6 +46,7 @@ export class MongoSnapshotStore {
   readonly #payloads: Payloads
   readonly #results: MongoTaskResultStore
   readonly #queue: WriteQueue
+  readonly #documents: KnownDocuments
   readonly #agingIntervalMs: number
   #writes = 0
   readonly #writer: string = crypto.randomUUID().slice(0, 8)
@@ -54,12 +56,14 @@ export class MongoSnapshotStore {
     payloads: Payloads,
     results: MongoTaskResultStore,
     queue: WriteQueue,
+    documents: KnownDocuments,
     agingIntervalMs: number,
   ) {
     this.#db = db
     this.#payloads = payloads
     this.#results = results
     this.#queue = queue
+    this.#documents = documents
     this.#agingIntervalMs = agingIntervalMs
   }
 
@@ -133,13 +137,20 @@ export class MongoSnapshotStore {
         write.before === null &&
         Math.abs(this.#db.clock.now() - write.at) > write.toleranceMs + elapsedMs(startedAt)
       if (!isLate) {
-        const plan = (isExact: boolean) =>
-          planWrite(write, id, payloads, this.#agingIntervalMs, startedAt, isExact)
-        const first = plan(false)
+        const document = write.before === null ? null : this.#documents.get(write.before)
+        const plan = (there: KnownDocument | null, isExact: boolean) =>
+          planWrite(write, id, payloads, this.#agingIntervalMs, startedAt, there, isExact)
+        const first = plan(document, false)
+        this.#documents.delete(write.instanceId)
         written = await this.#queue.write({ ...first, beside })
-        // It may be for the token only.
+        // It may be for the count of changes only: the claim was renewed by another process, say.
+        if (written === null && first.document !== null)
+          written = await this.#queue.write({ ...plan(null, false), beside: null })
+        // Or for the token.
         if (written === null && first.known?.own != null)
-          written = await this.#queue.write({ ...plan(true), beside: null })
+          written = await this.#queue.write({ ...plan(null, true), beside: null })
+        const { document: after } = written ?? {}
+        if (after !== undefined && first.own !== null) this.#documents.set(write.instanceId, after)
       }
       isKnown = true
     } finally {

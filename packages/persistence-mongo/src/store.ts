@@ -12,6 +12,7 @@ import {
 import { CommitRecords } from './commit-records.ts'
 import type { Database } from './database.ts'
 import { Dispatch } from './dispatch.ts'
+import { KnownDocuments } from './known-documents.ts'
 import { MongoMaintenance } from './maintenance.ts'
 import type { CheckedOptions } from './options.ts'
 import { Payloads } from './payloads.ts'
@@ -74,11 +75,19 @@ export class MongoStore implements OptimisticStore {
     this.#results = new MongoTaskResultStore(db, payloads)
     this.#commits = new CommitRecords(db)
     const queue = new WriteQueue(db)
-    this.#snapshots = new MongoSnapshotStore(db, payloads, this.#results, queue, agingIntervalMs)
+    const documents = new KnownDocuments()
+    this.#snapshots = new MongoSnapshotStore(
+      db,
+      payloads,
+      this.#results,
+      queue,
+      documents,
+      agingIntervalMs,
+    )
     this.#upkeep = new Upkeep(db, ({ _id, sw }) => {
       if (sw !== null) db.later(() => this.#snapshots.sweep(_id, sw))
     })
-    this.#claims = new MongoTaskClaimStore(db, this.#snapshots, this.#upkeep)
+    this.#claims = new MongoTaskClaimStore(db, this.#snapshots, this.#upkeep, documents)
     this.#signals = new MongoSignalStore(db, payloads)
     this.#maintenance = new MongoMaintenance(db, this.#snapshots)
     const ready = new ReadyQueue(db, agingIntervalMs, isOrdered)
@@ -89,6 +98,7 @@ export class MongoStore implements OptimisticStore {
       this.#routes,
       ready,
       this.#tails,
+      documents,
       // One that reads an index in its order finds and claims the best in one step for less.
       updatesInOrder && !isOrdered,
     )

@@ -1,11 +1,18 @@
 import type { InstanceWrite } from '@sayiir/persistence-core/adapter'
+import type { Document } from 'mongodb'
 import { literal } from './expressions.ts'
+import type { KnownDocument } from './known-documents.ts'
 import type { CommitDoc, ResultDoc } from './records.ts'
 
-/** What a write does to the results, of which the newest are in the document. */
+/**
+ * What a write does to the results, of which the newest are in the document.
+ *
+ * @param known What is there, if that is known.
+ */
 export function resultSets(
   { after, removedResults, results }: InstanceWrite,
   packed: readonly ResultDoc[],
+  known: KnownDocument | null,
 ): Record<string, unknown> {
   const sets: Record<string, unknown> = {}
   const last = results.at(-1)
@@ -15,10 +22,7 @@ export function resultSets(
   }
   const replaced = [...removedResults, ...results.map(({ taskId }) => taskId)]
   if (replaced.length === 0) return sets
-  const stays = { $not: [{ $in: ['$$v.t', literal(replaced)] }] }
-  sets.l = {
-    $concatArrays: [{ $filter: { input: '$l', as: 'v', cond: stays } }, literal(packed)],
-  }
+  sets.l = appended('l', replaced, packed, known?.outputs)
   if (removedResults.length > 0) {
     const marked = { $setUnion: ['$rv', literal(removedResults)] }
     sets.rv = { $cond: ['$pa', marked, '$rv'] }
@@ -31,6 +35,7 @@ export function commitSets(
   { before, entries, commit, claimNext }: InstanceWrite,
   id: string,
   own: string | null,
+  known: KnownDocument | null,
 ): Record<string, unknown> {
   const sets: Record<string, unknown> = {}
   const there = new Set(before?.entries.map(({ taskId }) => taskId))
@@ -59,9 +64,27 @@ export function commitSets(
     b: claimNext === null ? null : id,
   }
   const forgotten = own === null ? [taskId] : [taskId, own]
-  const stays = { $not: [{ $in: ['$$v.t', literal(forgotten)] }] }
-  sets.cm = {
-    $concatArrays: [{ $filter: { input: '$cm', as: 'v', cond: stays } }, literal([record])],
-  }
+  sets.cm = appended('cm', forgotten, [record], known?.commits)
   return sets
+}
+
+/**
+ * A list without what there is of some tasks, and something more. What is there is not sent again,
+ * also where it is known: that would be more with every step.
+ *
+ * @param there The tasks of what is in the list, if that is known.
+ */
+function appended(
+  list: 'l' | 'cm',
+  without: readonly string[],
+  added: readonly unknown[],
+  there: readonly string[] | undefined,
+): Document {
+  if (there?.length === 0) return literal(added)
+  let kept: Document | string = `$${list}`
+  if (there === undefined || there.some((taskId) => without.includes(taskId))) {
+    const stays = { $not: [{ $in: ['$$v.t', literal(without)] }] }
+    kept = { $filter: { input: kept, as: 'v', cond: stays } }
+  }
+  return { $concatArrays: [kept, literal(added)] }
 }

@@ -19,6 +19,7 @@ import {
   NEXT_TOKEN,
   NOW,
 } from './expressions.ts'
+import type { KnownDocuments } from './known-documents.ts'
 import { FOREVER, type InstanceDoc, toClaim } from './records.ts'
 import { LIGHT, type MongoSnapshotStore } from './snapshot-store.ts'
 import type { Upkeep } from './upkeep.ts'
@@ -84,11 +85,18 @@ export class MongoTaskClaimStore {
   readonly #db: Database
   readonly #snapshots: MongoSnapshotStore
   readonly #upkeep: Upkeep
+  readonly #documents: KnownDocuments
 
-  constructor(db: Database, snapshots: MongoSnapshotStore, upkeep: Upkeep) {
+  constructor(
+    db: Database,
+    snapshots: MongoSnapshotStore,
+    upkeep: Upkeep,
+    documents: KnownDocuments,
+  ) {
     this.#db = db
     this.#snapshots = snapshots
     this.#upkeep = upkeep
+    this.#documents = documents
   }
 
   async claimTask(params: ClaimTaskParams): ReturnType<OptimisticStore['claimTask']> {
@@ -185,6 +193,7 @@ export class MongoTaskClaimStore {
         returnDocument: 'after',
         projection: { e: 1, u: 1 },
       })
+    this.#documents.delete(instanceId)
     // To extend twice is more than once.
     const doc = await (change.kind === 'extend' ? this.#db.run(send) : this.#db.again(send))
     this.#upkeep.note(doc?.u)

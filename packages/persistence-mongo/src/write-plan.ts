@@ -3,6 +3,7 @@ import type { Document, Filter } from 'mongodb'
 import { type EntryUpdate, type KnownEntries, updateEntries } from './entry-update.ts'
 import { eventDoc, eventKey, eventSets } from './event-update.ts'
 import { derive, literal, NEXT_CHANGE, phaseOf, setInTime } from './expressions.ts'
+import type { KnownDocument } from './known-documents.ts'
 import {
   FORM,
   type InstanceDoc,
@@ -41,6 +42,8 @@ export interface WritePlan {
    * nothing but its id for less. Among others a refusal would have all of them done again there.
    */
   lone(): LoneUpdate
+  /** The document after it, where it was known before: a lone write that is refused may only have been wrong in that. */
+  readonly document: KnownDocument | null
   /** The task of this instance that is claimed in the same step. */
   readonly own: string | null
   /** What is there if it lands; null: only the document tells. */
@@ -68,6 +71,7 @@ export function elapsedMs(startedAt: number): number {
  * What a write comes to in documents.
  *
  * @param startedAt When the store was asked for it, by the monotonic clock.
+ * @param document What is there, if that is known.
  * @param isExact Leaves all that claims may have changed to the server.
  */
 export function planWrite(
@@ -76,6 +80,7 @@ export function planWrite(
   payloads: WritePayloads,
   agingIntervalMs: number,
   startedAt: number,
+  document: KnownDocument | null,
   isExact: boolean,
 ): WritePlan {
   const { instanceId, before, after, holds, claimNext } = write
@@ -84,7 +89,7 @@ export function planWrite(
     const known = { care: insert.u, own: null }
     const filter = { _id: instanceId }
     const lone = (): LoneUpdate => ({ filter, update: [] })
-    return { write, id, insert, filter, update: () => [], lone, own: null, known }
+    return { write, id, insert, filter, update: () => [], lone, document: null, own: null, known }
   }
   const own = isOpen(after) ? (claimNext?.own ?? null) : null
   const entries = updateEntries(write, own, id, agingIntervalMs, isExact)
@@ -105,17 +110,57 @@ export function planWrite(
         }),
     ...(entries.newToken === null ? undefined : { tk: { $lt: entries.newToken } }),
   }
-  const sets = setsOf(write, before, id, payloads, own, entries)
-  const update = (conditions: readonly Document[] = []) => {
+  const stages = (there: KnownDocument | null, conditions: readonly Document[]): Document[] => {
+    const sets = setsOf(write, before, id, payloads, own, entries, there)
     const toleranceMs = write.toleranceMs + elapsedMs(startedAt)
     return [setInTime(sets, write.at, toleranceMs, conditions), ...entries.stages]
   }
-  const conditions = write.plain === 'commit' ? conditionsOf(before, holds, entries) : null
+  const update = () => stages(null, [])
+  const there = canSay(write, document, entries) ? document : null
+  const conditions = write.plain === 'commit' ? conditionsOf(before, holds, entries, there) : null
   const lone = (): LoneUpdate =>
     conditions === null
       ? { filter, update: update() }
-      : { filter: { _id: instanceId }, update: update(conditions) }
-  return { write, id, insert: null, filter, update, lone, own, known: entries.known }
+      : { filter: { _id: instanceId }, update: stages(there, conditions) }
+  const known = entries.known
+  const then = there === null ? null : documentAfter(write, there, id, own, entries)
+  return { write, id, insert: null, filter, update, lone, document: then, own, known }
+}
+
+/** Whether a write can go by what is known of the document: that tells whether the claim is held. */
+function canSay(
+  { plain, holds, before }: InstanceWrite,
+  document: KnownDocument | null,
+  { newToken }: EntryUpdate,
+): boolean {
+  if (plain !== 'commit' || document === null) return false
+  const claim = before?.entries[0]?.claim
+  const isHeld = claim != null && claim.token === holds?.token && claim.token === document.token
+  return isHeld && (newToken === null || newToken > document.token)
+}
+
+/** What a write makes of a document that is known. */
+function documentAfter(
+  { after, results, commit }: InstanceWrite,
+  { changes, writes, outputs, commits, token }: KnownDocument,
+  id: string,
+  own: string | null,
+  { newToken }: EntryUpdate,
+): KnownDocument {
+  const committed = commit === null ? [] : [commit.taskId]
+  return {
+    generation: after.generation,
+    version: after.version,
+    changes: changes + 1,
+    writes: lastWrites(writes, id),
+    outputs: [...new Set([...outputs, ...results.map(({ taskId }) => taskId)])],
+    commits: [...new Set([...commits, ...committed])].filter((taskId) => taskId !== own),
+    token: newToken ?? token,
+  }
+}
+
+function lastWrites(writes: readonly string[], id: string): readonly string[] {
+  return [...writes, id].slice(-REMEMBERED_WRITES)
 }
 
 /** What the filter of a plain commit asks for, as expressions; null: it can not be said. */
@@ -123,7 +168,9 @@ function conditionsOf(
   before: StoredInstance,
   holds: InstanceWrite['holds'],
   { newToken }: EntryUpdate,
+  there: KnownDocument | null,
 ): readonly Document[] | null {
+  if (there !== null) return [{ $eq: ['$g', there.generation] }, { $eq: ['$y', there.changes] }]
   if (holds?.token === undefined) return null
   return [
     { $eq: ['$g', before.generation] },
@@ -189,15 +236,18 @@ function setsOf(
   payloads: WritePayloads,
   own: string | null,
   { sets: entrySets }: EntryUpdate,
+  there: KnownDocument | null,
 ): Record<string, unknown> {
+  const appended = { $concatArrays: ['$w', [literal(id)]] }
   const sets: Record<string, unknown> = {
     ...literals(changedHeadFields(before, write.after)),
-    w: {
-      $slice: [{ $concatArrays: ['$w', [literal(id)]] }, -REMEMBERED_WRITES],
-    },
-    y: NEXT_CHANGE,
-    ...resultSets(write, payloads.results),
-    ...commitSets(write, id, own),
+    w:
+      there === null
+        ? { $slice: [appended, -REMEMBERED_WRITES] }
+        : literal(lastWrites(there.writes, id)),
+    y: there === null ? NEXT_CHANGE : there.changes + 1,
+    ...resultSets(write, payloads.results, there),
+    ...commitSets(write, id, own, there),
     ...eventSets(write, payloads.event, id),
     ...entrySets,
   }

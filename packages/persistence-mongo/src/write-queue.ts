@@ -5,6 +5,7 @@ import type { BestClaim } from './best-claim.ts'
 import type { Database } from './database.ts'
 import { bulkError, isDuplicate, isPassing, toBackendError } from './errors.ts'
 import { isRefusal } from './expressions.ts'
+import type { KnownDocument } from './known-documents.ts'
 import { partsOf } from './part-ids.ts'
 import type { EntryDoc, InstanceDoc, MarkerDoc } from './records.ts'
 import { REMEMBERED_WRITES, type WritePlan } from './write-plan.ts'
@@ -23,6 +24,8 @@ export interface Written {
   readonly care: number | null
   /** The entry of the task that was claimed in the same step. */
   readonly own: EntryDoc | null
+  /** The document, where it was known and still is. */
+  readonly document?: KnownDocument
 }
 
 /** What is read back of a document that was written. */
@@ -189,7 +192,10 @@ export class WriteQueue {
       if (known !== null) {
         const hasLanded =
           beside === null ? await this.#update(plan) : await this.#updateBeside(plan, beside)
-        return hasLanded ? { now: this.#db.clock.now(), ...known } : null
+        if (!hasLanded) return null
+        const { document } = plan
+        const there = document === null ? undefined : { document }
+        return { now: this.#db.clock.now(), ...known, ...there }
       }
       const doc = await this.#db.raw(() =>
         this.#db.instances.findOneAndUpdate(filter, update(), {
