@@ -5,6 +5,7 @@ import {
   type StoredInstance,
 } from '@sayiir/persistence-core/adapter'
 import type { Document } from 'mongodb'
+import { END_KEY, endKey } from './end-key.ts'
 import { type EntryDoc, FOREVER, hasSignal, MAX_EXPIRY, type SlotDoc } from './records.ts'
 
 /** The server's clock in a pipeline, epoch milliseconds: the same throughout one command. */
@@ -192,11 +193,7 @@ export const DERIVE: readonly Document[] = [
           IS_OPEN,
           { $min: { $map: { input: '$e', as: 'v', in: CARE_OF_ENTRY } } },
           {
-            $cond: [
-              HAS_ENDED,
-              { $subtract: [0, '$m'] },
-              { $cond: [HAS_SIGNAL, LATEST_EXPIRY, null] },
-            ],
+            $cond: [HAS_ENDED, END_KEY, { $cond: [HAS_SIGNAL, LATEST_EXPIRY, null] }],
           },
         ],
       },
@@ -209,28 +206,28 @@ export interface Phase {
   /** Whether it hands its tasks out. */
   readonly isOpen: boolean
   readonly hasSignal: boolean
-  /** Null: it has not. */
-  readonly endedAt: number | null
+  /** Where it has ended, what tells so in the index of care; null: it has not. */
+  readonly endKey: number | null
 }
 
-export const OPEN: Phase = { isOpen: true, hasSignal: false, endedAt: null }
+export const OPEN: Phase = { isOpen: true, hasSignal: false, endKey: null }
 
 export function phaseOf(stored: StoredInstance): Phase {
   const { status } = stored.head.state
   return {
     isOpen: isOpen(stored),
     hasSignal: hasSignal(stored),
-    endedAt: isEnded(status) ? stored.head.updatedAt : null,
+    endKey: isEnded(status) ? endKey(status, stored.head.updatedAt) : null,
   }
 }
 
 /** What {@link DERIVE} derives, worked out here, of entries that are all known. */
 export function derive(
-  { isOpen, hasSignal, endedAt }: Phase,
+  { isOpen, hasSignal, endKey }: Phase,
   entries: readonly EntryDoc[],
   now: number,
 ): { readonly q: SlotDoc | null; readonly x: readonly string[] | null; readonly u: number | null } {
-  if (endedAt !== null) return { q: null, x: null, u: -endedAt }
+  if (endKey !== null) return { q: null, x: null, u: endKey }
   if (!isOpen) {
     return { q: null, x: null, u: hasSignal ? Math.max(1, ...entries.map(({ x }) => x)) : null }
   }

@@ -6,6 +6,7 @@ import type {
 } from '@sayiir/persistence-core'
 import type { Filter } from 'mongodb'
 import type { Database } from './database.ts'
+import { endedBeforeRange } from './end-key.ts'
 import { chunksOf } from './part-ids.ts'
 import { isBlob } from './payloads.ts'
 import type { InstanceDoc, PayloadDoc } from './records.ts'
@@ -32,11 +33,9 @@ export class MongoMaintenance {
     { endedBefore, statuses, limit, dryRun }: Required<PruneParams>,
     signal: AbortSignal | undefined,
   ): Promise<PruneResult> {
-    const filter: Filter<InstanceDoc> = {
-      // Of what has ended it tells when, less than zero.
-      u: { $gt: -endedBefore, $lt: 0 },
-      s: { $in: [...statuses] },
-    }
+    if (statuses.length === 0) return { deleted: 0, more: false }
+    const ranges = statuses.map((status) => ({ u: endedBeforeRange(status, endedBefore) }))
+    const filter: Filter<InstanceDoc> = ranges.length === 1 ? { ...ranges[0] } : { $or: ranges }
     const find = (count: number) =>
       this.#db.again(() =>
         this.#db.instances

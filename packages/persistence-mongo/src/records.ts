@@ -142,7 +142,7 @@ export interface InstanceDoc {
   readonly tk: number
   readonly q: SlotDoc | null
   readonly x: readonly string[] | null
-  /** When it needs care; of one that has ended, when that was, less than zero. */
+  /** When it needs care; of one that has ended, how and when, less than zero (see `endKey`). */
   readonly u: number | null
   /** The tail: the newest outputs. */
   readonly l: readonly ResultDoc[]

@@ -2,9 +2,9 @@ import { BackendError } from '@sayiir/persistence-core'
 import { pause } from '@sayiir/persistence-core/adapter'
 import type { IndexDescription } from 'mongodb'
 import type { Database } from './database.ts'
+import { LEAST_END_KEY } from './end-key.ts'
 import { isDuplicate, isPassing, toBackendError, UNAUTHORIZED } from './errors.ts'
 import { REFUSE } from './expressions.ts'
-import { MAX_EXPIRY } from './records.ts'
 
 /** The version of collections and indexes; one more with every change that an older version would misread. */
 const SCHEMA = 1
@@ -41,7 +41,7 @@ const INSTANCE_INDEXES: readonly IndexDescription[] = [
     partialFilterExpression: { x: { $gt: '' } },
   },
   // What needs care: claims that expire, timers, control signals, markers; and what can be pruned.
-  { name: 'care', key: { u: 1 }, partialFilterExpression: { u: { $gt: -MAX_EXPIRY } } },
+  { name: 'care', key: { u: 1 }, partialFilterExpression: { u: { $gt: LEAST_END_KEY } } },
 ]
 
 /** Indexes of parts: chunks that nothing may refer to. */

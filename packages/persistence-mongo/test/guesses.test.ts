@@ -113,6 +113,59 @@ test('D2 what another process has made available, and is better, comes first', a
   expect(nameOf(await claimOne(backend))).toBe('u5')
 })
 
+test('D2 urgent tasks that are not yet due are passed over, few or many, and come first once they are', async () => {
+  await using t = new TestCollections()
+  const backend = await t.open()
+  await fill(backend)
+  let task = await goOn(backend, await claimOne(backend), 8)
+  for (const [count, prefix] of [
+    [3, 'few'],
+    [40, 'many'],
+  ] as const) {
+    const other = await t.open()
+    // Of a rank before those that are due.
+    const wakeAt = Date.now() + 100_000
+    const position = {
+      kind: 'at-delay',
+      delayId: 'l',
+      enteredAt: 0,
+      wakeAt,
+      nextTaskId: 'a',
+    } as const
+    await Promise.all(
+      Array.from({ length: count }, (_, index) =>
+        other.saveSnapshot(
+          createSnapshot({
+            instanceId: `${prefix}${index}`,
+            definitionHash: 'd',
+            position,
+            priority: 1,
+          }),
+        ),
+      ),
+    )
+    // Whether it knows of them or not: a process that comes new has to find it out.
+    expect(nameOf(await claimOne(other))).toBe(idAt(Number(nameOf(task).slice(1)) + 1))
+    task = await goOn(backend, task, 2)
+  }
+  const position = { kind: 'at-delay', delayId: 'l', enteredAt: 0, nextTaskId: 'a' } as const
+  const soon = Date.now() + 300
+  await backend.saveSnapshot(
+    createSnapshot({
+      instanceId: 'soon',
+      definitionHash: 'd',
+      position: { ...position, wakeAt: soon },
+      priority: 1,
+    }),
+  )
+  await expect
+    .poll(async () => {
+      task = await goOn(backend, task, 1)
+      return nameOf(task)
+    })
+    .toBe('soon')
+})
+
 test('D5 what others took, changed or deleted meanwhile is passed over', async () => {
   await using t = new TestCollections()
   const [backend, other] = await Promise.all([t.open(), t.open()])
@@ -164,6 +217,75 @@ test.each([true, false])(
     await proxy.close()
   },
 )
+
+test.each([
+  [
+    'renewed',
+    (backend: PersistentBackend, claim: TaskClaim) => backend.renewTaskClaim(claim, TTL_MS),
+  ],
+  ['extended', (backend: PersistentBackend, claim: TaskClaim) => backend.extendTaskClaim(claim, 1)],
+] as const)(
+  'C4 a claim that another process has %s meanwhile is committed all the same',
+  async (_, prolong) => {
+    await using t = new TestCollections()
+    const [backend, other] = await Promise.all([t.open(), t.open()])
+    await fill(backend)
+    const outcome = { kind: 'completed', output: OUTPUT, next: { finalOutput: OUTPUT } } as const
+    for (const elsewhere of [true, false]) {
+      const { claim } = await claimOne(backend)
+      await prolong(elsewhere ? other : backend, claim)
+      expect(await backend.commitTask({ claim, outcome })).toMatchObject({ status: 'completed' })
+    }
+    const task = await goOn(backend, await claimOne(backend), 8)
+    await prolong(other, task.claim)
+    const { next, ...receipt } = await commit(backend, task.claim)
+    expect(receipt).toMatchObject({ status: 'completed', revision: 2 })
+    expect(nameOf(next ?? expect.fail('nothing was claimed'))).toBe(
+      idAt(Number(nameOf(task).slice(1)) + 1),
+    )
+    // The one that was prolonged is committed, and one is claimed.
+    expect((await other.stats()).claimed).toBe(1)
+  },
+)
+
+test('S6 the steps of one instance keep every output, also where only the newest are sent', async () => {
+  await using t = new TestCollections()
+  const client = await new MongoClient(t.url, { monitorCommands: true }).connect()
+  const backend = await MongoBackend.fromClient(client, t.options)
+  const updates: Document[] = []
+  client.on('commandStarted', ({ command, commandName }: CommandStartedEvent) => {
+    if (commandName === 'update' && command.update === t.instances.collectionName)
+      updates.push(command)
+  })
+  await backend.saveSnapshot(atTask('i'))
+  let { claim } = await claimOne(backend)
+  const steps = Array.from({ length: 40 }, (_, index) => `s${index % 30}`)
+  for (const [index, taskId] of steps.entries()) {
+    const output = new Uint8Array(100).fill(index)
+    const position = { kind: 'at-task', taskId } as const
+    updates.length = 0
+    const { next } = await backend.commitTask({
+      claim,
+      outcome: { kind: 'completed', output, next: { position } },
+      claimNext: { ttlMs: TTL_MS },
+    })
+    claim = next?.claim ?? expect.fail('nothing was claimed')
+    const sent = JSON.stringify(updates)
+    const earlier = Buffer.alloc(100, index - 1).toString('base64')
+    if (index > 0) expect(sent).not.toContain(earlier)
+  }
+  const { state } = await backend.loadSnapshot('i')
+  // Each task has the output of its last run; the last step has not run.
+  const outputs = [...state.completedTasks].map(([taskId, { output }]) => [taskId, output[0]])
+  const expected = new Map<string, number>([['a', 0]])
+  for (const [index, taskId] of steps.slice(0, -1).entries()) {
+    expected.delete(taskId)
+    expected.set(taskId, index + 1)
+  }
+  expect(outputs).toEqual([...expected])
+  await backend.close()
+  await client.close()
+})
 
 test('a commit that is refused gives the claim beside it back', async () => {
   await using t = new TestCollections()

@@ -71,3 +71,53 @@ test('every query of dispatch is a range of an index, without a scan, and withou
   await backend.close()
   await client.close()
 })
+
+test('pruning of one status reads nothing that ended otherwise', async () => {
+  await using t = new TestCollections()
+  const client = await new MongoClient(t.url, { monitorCommands: true }).connect()
+  const backend = await MongoBackend.fromClient(client, t.options)
+  const position = { kind: 'at-task', taskId: 'a' } as const
+  const ids = Array.from({ length: 60 }, (_, index) => `i${index}`)
+  await Promise.all(
+    ids.map((instanceId) =>
+      backend.saveSnapshot(createSnapshot({ instanceId, definitionHash: 'd', position })),
+    ),
+  )
+  const tasks = await backend.claimAvailableTasks({ workerId: 'w', limit: 60, ttlMs: 60_000 })
+  expect(tasks).toHaveLength(60)
+  const output = new Uint8Array([1])
+  const completed = { kind: 'completed', output, next: { finalOutput: output } } as const
+  const failed = { kind: 'failed', error: 'no' } as const
+  await Promise.all(
+    tasks.map(({ claim }, index) =>
+      backend.commitTask({ claim, outcome: index < 3 ? failed : completed }),
+    ),
+  )
+  const commands: Document[] = []
+  client.on('commandStarted', ({ command, commandName }: CommandStartedEvent) => {
+    if (commandName === 'find' && command.find === t.instances.collectionName)
+      commands.push(command)
+  })
+  const endedBefore = Date.now() + 60_000
+  const params = { endedBefore, statuses: ['failed'], dryRun: true } as const
+  expect(await backend.prune(params)).toEqual({ deleted: 3, more: false })
+  const [{ find, filter, projection, limit }] = commands as [Document]
+  const plan = await t.db.command({
+    explain: { find, filter, projection, limit },
+    verbosity: 'executionStats',
+  })
+  if (plan.executionStats === undefined) {
+    // FerretDB tells PostgreSQL's plan: nothing is left to be filtered out of the range.
+    const text = JSON.stringify(plan.queryPlanner)
+    expect(text).toMatch(/"Index Name":"care"/)
+    expect(text).not.toMatch(/"Filter"/)
+  } else {
+    expect(plan.executionStats.totalKeysExamined).toBeLessThanOrEqual(4)
+    expect(plan.executionStats.totalDocsExamined).toBe(3)
+  }
+  expect(await backend.prune({ endedBefore, statuses: ['failed'] })).toMatchObject({ deleted: 3 })
+  const { byStatus } = await backend.stats()
+  expect(byStatus).toMatchObject({ failed: 0, completed: 57 })
+  await backend.close()
+  await client.close()
+})
