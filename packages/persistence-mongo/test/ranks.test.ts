@@ -54,7 +54,7 @@ test('D8 a claim among many that were stored at once sorts a few of them, where 
     expect(await claim()).toHaveLength(1)
     const query = searches.at(-1) as Document
     // A server that reads a sort off the index gets no bound but the time: a range for each priority.
-    const isBounded = (query.$or as Document[]).length < 5
+    const isBounded = query.$or === undefined || (query.$or as Document[]).length < 5
     // The one that was claimed is not among them any more.
     const left = await t.instances.countDocuments(query)
     expect(left).toBeLessThan(isBounded ? MANY / 5 : MANY)
