@@ -104,7 +104,7 @@ async function settle(
  * An instance that was found may be deleted before it is changed, or be written by a newer version:
  * then there is nothing to do.
  */
-export function nullIfLost(error: unknown): null {
+function nullIfLost(error: unknown): null {
   if (BackendError.is(error, 'NOT_FOUND') || isUnreadable(error)) return null
   throw error
 }

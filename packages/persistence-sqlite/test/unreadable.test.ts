@@ -4,6 +4,14 @@ import { SqliteBackend } from '@sayiir/persistence-sqlite'
 import { expect, test } from 'vitest'
 import { watched } from './watched.ts'
 
+/** Over long ago. */
+const DELAY = {
+  kind: 'at-delay',
+  delayId: 'd',
+  enteredAt: 0,
+  wakeAt: 1,
+  nextTaskId: null,
+} as const
 const CLAIM = { workerId: 'w', ttlMs: 60_000 }
 
 function atTask(instanceId: string) {
@@ -68,17 +76,10 @@ test('a commit that brings one lands, and says so', async () => {
 })
 
 test('signals and timers of one stay, and hold nobody up', async () => {
-  const delay = {
-    kind: 'at-delay',
-    delayId: 'd',
-    enteredAt: 0,
-    wakeAt: 1,
-    nextTaskId: null,
-  } as const
   for (const wait of ['signal', 'timer']) {
     await using backend = await withBad(['bad', 'b'], async (before) => {
       if (wait === 'signal') await before.storeSignal('bad', 'cancel')
-      else await before.saveSnapshot(moveTo(atTask('bad'), delay))
+      else await before.saveSnapshot(moveTo(atTask('bad'), DELAY))
     })
     const [found] = await backend.findAvailableTasks({ workerId: 'w', limit: 10 })
     expect(found?.instanceId, wait).toBe('b')
@@ -91,8 +92,7 @@ test('however many have signals and timers that are due, the others get theirs',
   const bad = Array.from({ length: 250 }, (_, index) => `bad-${index}`)
   const database = new DatabaseSync(':memory:')
   await using backend = await SqliteBackend.fromClient(database)
-  const delay = { kind: 'at-delay', delayId: 'd', enteredAt: 0, nextTaskId: null } as const
-  const timed = (id: string, wakeAt: number) => moveTo(atTask(id), { ...delay, wakeAt })
+  const timed = (id: string, wakeAt: number) => moveTo(atTask(id), { ...DELAY, wakeAt })
   await Promise.all(bad.map((id) => backend.saveSnapshot(timed(`${id}-timer`, 1))))
   await backend.saveSnapshot(timed('timer', 2))
   await Promise.all(bad.map((id) => backend.saveSnapshot(atTask(`${id}-signal`))))
@@ -118,14 +118,7 @@ test('a worker that waits beside one whose timer is due does not ask for the loc
     }),
     { pollIntervalMs: 1 },
   )
-  const delay = {
-    kind: 'at-delay',
-    delayId: 'd',
-    enteredAt: 0,
-    wakeAt: 1,
-    nextTaskId: null,
-  } as const
-  await backend.saveSnapshot(moveTo(atTask('bad'), delay))
+  await backend.saveSnapshot(moveTo(atTask('bad'), DELAY))
   database.exec(`UPDATE sayiir_instance SET head = '{"v":99}'`)
   locks = 0
   const waiting = backend.waitForWakeup({ timeoutMs: 600_000 })
