@@ -37,9 +37,13 @@ const BY_RESULT_CODE: Readonly<Record<number, readonly [BackendErrorCode, string
 /** The extended code of what SQLite itself notices of a file that was moved (outside of WAL mode). */
 const MOVED = 1032
 
-/** Whether another connection holds the lock that was wanted. */
+/** Whether another connection holds the lock that was wanted, or the owner of a borrowed one has a transaction open. */
 export function isBusy(error: unknown): boolean {
-  return isDriverError(error) && primaryCode(error) === 5
+  return isDriverError(error) && (primaryCode(error) === 5 || isNested(error))
+}
+
+function isNested(error: DriverError): boolean {
+  return /within a transaction$/.test(error.message)
 }
 
 /** Whether the disk is full: then nothing of the transaction was kept. */
@@ -74,6 +78,13 @@ export function toBackendError(error: unknown): unknown {
     return new BackendError('UNAVAILABLE', `the database connection is closed: ${error.message}`, {
       cause: error,
     })
+  }
+  if (isNested(error)) {
+    return new BackendError(
+      'UNAVAILABLE',
+      `a transaction of the program's own is open on this connection; end it, or lend another connection (${error.message})`,
+      { cause: error },
+    )
   }
   if (error.errcode === MOVED) return fileIsGone(error)
   if (/^no such (table|column|index)/.test(error.message)) {

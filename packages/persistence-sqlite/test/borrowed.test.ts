@@ -34,3 +34,26 @@ test('D9: a wait sees what another backend on the same connection does', async (
   await saving.saveSnapshot(createSnapshot({ instanceId: 'i', definitionHash: 'd', position }))
   expect(await wakeup).toEqual({ instanceId: 'i', taskId: 'a', definitionHash: 'd' })
 })
+
+test('calls wait for the end of a transaction of the program’s own, and are no part of it', async () => {
+  const database = new DatabaseSync(':memory:')
+  await using backend = await SqliteBackend.fromClient(database)
+  const snapshot = createSnapshot({ instanceId: 'i', definitionHash: 'd' })
+  database.exec('BEGIN; CREATE TABLE own (id)')
+  const saving = backend.saveSnapshot(snapshot)
+  // Turns in which the save is tried.
+  for (let turn = 0; turn < 10; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+  database.exec('ROLLBACK')
+  expect((await saving).revision).toBe(1)
+  expect((await backend.loadSnapshot('i')).revision).toBe(1)
+})
+
+test('one that stays open is UNAVAILABLE', async () => {
+  const database = new DatabaseSync(':memory:')
+  await using backend = await SqliteBackend.fromClient(database, { busyTimeoutMs: 10 })
+  database.exec('BEGIN')
+  const unavailable = { code: 'UNAVAILABLE', message: expect.stringContaining('own') }
+  await expect(backend.deleteSnapshot('i')).rejects.toMatchObject(unavailable)
+  await expect(backend.loadSnapshot('i')).rejects.toMatchObject(unavailable)
+  database.exec('COMMIT')
+})
