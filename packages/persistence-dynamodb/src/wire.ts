@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb'
 import type { ServiceClock } from './clock.ts'
+import { Signer } from './signature.ts'
 import type { Operation, Reply, SdkTransport, SentRequest, Transport } from './transport.ts'
 import { fromWire, toWire } from './wire-json.ts'
 
@@ -22,28 +23,26 @@ const MAX_ATTEMPTS = 3
 const PAUSE_MS = 50
 const CONTENT_TYPE = 'application/x-amz-json-1.0'
 
-/** What this needs of the SDK's client: the parts that sign and send. */
+/** What this needs of the SDK's client: whose requests they are, and the part that sends them. */
 export type WireClient = {
-  readonly config: Pick<DynamoDBClient['config'], 'signer' | 'requestHandler'>
+  readonly config: Pick<DynamoDBClient['config'], 'credentials' | 'requestHandler'>
 }
-
-type Signer = Awaited<ReturnType<WireClient['config']['signer']>>
 
 /** Where the SDK sent its requests, and for which scope it signed them. */
 interface Target extends Pick<SentRequest, 'protocol' | 'hostname' | 'port' | 'path'> {
-  /** Of every request. */
+  /** Of every request, to be signed. */
   readonly headers: Readonly<Record<string, string>>
-  readonly signingRegion: string
-  readonly signingService: string
+  readonly userAgent: string
+  readonly signer: Signer
 }
 
 /** The body of a reply, as the SDK's handler gives it in Node. */
 type ReplyBody = Readable
 
 /**
- * Sends the frequent requests without the SDK's middleware and schemas, which take half of a
- * request's processor time: measured, 0.35 ms instead of 0.72. The SDK's own signer signs them and
- * its own handler sends them, so credentials, region, endpoint and connections are as the client has
+ * Sends the frequent requests without the SDK's middleware, schemas and signer, which take two
+ * thirds of a request's processor time: measured, 0.23 ms instead of 0.72. The SDK's own handler sends
+ * them, with the SDK's credentials, so these, region, endpoint and connections are as the client has
  * them. Its first request, which every backend sends through all of its layers, is looked at, and
  * where that was signed in another way than this knows, all requests stay with the SDK.
  */
@@ -53,7 +52,6 @@ export class Wire implements Transport {
   readonly #clock: ServiceClock
   readonly #timeoutMs: number
   #target: Target | null = null
-  #signer: Promise<Signer> | null = null
 
   constructor(sdk: SdkTransport, client: WireClient, clock: ServiceClock, timeoutMs: number) {
     this.#sdk = sdk
@@ -95,40 +93,25 @@ export class Wire implements Transport {
     }
   }
 
-  async #signerOf({ signer }: WireClient['config']): Promise<Signer> {
-    const signing = this.#signer ?? signer()
-    this.#signer = signing
-    try {
-      return await signing
-    } catch (error) {
-      // The next request asks anew: what was amiss, such as credentials not yet there, may pass.
-      if (this.#signer === signing) this.#signer = null
-      throw error
-    }
-  }
-
   async #post(
-    { protocol, hostname, port, path, headers, signingRegion, signingService }: Target,
+    { protocol, hostname, port, path, headers, userAgent, signer }: Target,
     operation: Operation,
     body: string,
     abortSignal: AbortSignal,
   ): Promise<{ readonly status: number; readonly text: string }> {
     const { config } = this.#client
-    const signer = await this.#signerOf(config)
+    const credentials = await config.credentials()
+    const unsigned = { ...headers, 'x-amz-target': `DynamoDB_20120810.${operation}` }
+    const signed = signer.sign({ headers: unsigned, body }, credentials, this.#clock.now())
+    signed['content-length'] = String(Buffer.byteLength(body))
+    signed['user-agent'] = userAgent
     const request = {
-      ...{ method: 'POST', protocol, hostname, path, query: {}, body },
+      ...{ method: 'POST', protocol, hostname, path, query: {}, headers: signed, body },
       ...(port === undefined ? undefined : { port }),
-      headers: {
-        ...headers,
-        'content-length': String(Buffer.byteLength(body)),
-        'x-amz-target': `DynamoDB_20120810.${operation}`,
-      },
     }
-    const signingDate = new Date(this.#clock.now())
-    const signed = await signer.sign(request, { signingDate, signingRegion, signingService })
     const sentAt = performance.now()
     const { response } = await config.requestHandler.handle(
-      signed as Parameters<typeof config.requestHandler.handle>[0],
+      request as Parameters<typeof config.requestHandler.handle>[0],
       { abortSignal },
     )
     this.#clock.observe(response.headers.date, sentAt, performance.now())
@@ -159,12 +142,14 @@ function targetOf(sent: SentRequest): Target | null {
   const scope = /^AWS4-HMAC-SHA256 Credential=[^,]*\/\d{8}\/([^/,]+)\/([^/,]+)\/aws4_request,/.exec(
     authorization,
   )
-  const [, signingRegion, signingService] = scope ?? []
-  if (signingRegion === undefined || signingService === undefined || host === undefined) return null
+  const [, region, service] = scope ?? []
+  if (region === undefined || service === undefined || host === undefined) return null
+  // How any other is written in what is signed depends on the service.
+  if (path !== '/') return null
   return {
-    ...{ protocol, hostname, path, signingRegion, signingService },
+    ...{ protocol, hostname, path, userAgent, signer: new Signer({ region, service }) },
     ...(port === undefined ? undefined : { port }),
-    headers: { host, 'content-type': CONTENT_TYPE, 'user-agent': userAgent },
+    headers: { host, 'content-type': CONTENT_TYPE },
   }
 }
 

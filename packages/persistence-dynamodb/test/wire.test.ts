@@ -6,25 +6,69 @@ import { DynamoDBBackend } from '@sayiir/persistence-dynamodb'
 import { startProxy } from '@sayiir/services'
 import { describe, expect, inject, onTestFinished, test } from 'vitest'
 import { ServiceClock } from '../src/clock.ts'
+import { Signer } from '../src/signature.ts'
 import { SdkTransport } from '../src/transport.ts'
 import { Wire } from '../src/wire.ts'
 import { fromWire, toWire } from '../src/wire-json.ts'
 import { atTask, namespace, open } from './namespace.ts'
 import { client, place } from './process.ts'
 
+/** A service that answers anything; what it is asked. */
+async function listen(): Promise<{ readonly url: string; readonly seen: IncomingHttpHeaders[] }> {
+  const seen: IncomingHttpHeaders[] = []
+  const service = createServer((request, response) => {
+    seen.push(request.headers)
+    response.setHeader('content-type', 'application/x-amz-json-1.0').end('{}')
+  })
+  onTestFinished(() => void service.close())
+  await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve))
+  const { port } = service.address() as AddressInfo
+  return { url: `http://127.0.0.1:${port}`, seen }
+}
+
 describe('requests without the layers of the SDK', () => {
-  test('are signed by the SDK’s signer, for the scope and with the credentials that it has', async () => {
-    const seen: IncomingHttpHeaders[] = []
-    const service = createServer((request, response) => {
-      seen.push(request.headers)
-      response.setHeader('content-type', 'application/x-amz-json-1.0').end('{}')
-    })
-    onTestFinished(() => void service.close())
-    await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve))
-    const { port } = service.address() as AddressInfo
+  test.each([
+    ['a key', { accessKeyId: 'AKID', secretAccessKey: 'secret/+=' }, 'us-east-1'],
+    [
+      'a session',
+      { accessKeyId: 'ASIA', secretAccessKey: 'x', sessionToken: 'a token' },
+      'eu-west-3',
+    ],
+  ])('are signed as the SDK signs them, with %s', async (_, credentials, region) => {
+    const sdk = new DynamoDBClient({ region, credentials })
+    onTestFinished(() => sdk.destroy())
+    const signature = await sdk.config.signer()
+    // It adds one that the service does not ask for.
+    const unsignableHeaders = new Set(['x-amz-content-sha256'])
+    const signer = new Signer({ region, service: 'dynamodb' })
+    const headers = {
+      host: 'dynamodb.example:8000',
+      'content-type': 'application/x-amz-json-1.0',
+      'x-amz-target': 'DynamoDB_20120810.GetItem',
+    }
+    const [day, next] = ['2026-11-27T23:59:59.999Z', '2026-11-28T00:00:00.000Z']
+    // The key that is kept serves the second one and not the third.
+    for (const [time, body] of [
+      [day, '{}'],
+      [day, '{"Key":{"p":{"S":"ключ"}}}'],
+      [next, '{}'],
+    ] as const) {
+      const theirs = await signature.sign(
+        {
+          ...{ method: 'POST', protocol: 'https:', hostname: 'dynamodb.example', path: '/' },
+          ...{ headers, body, query: {} },
+        },
+        { signingDate: new Date(time), unsignableHeaders },
+      )
+      const { 'x-amz-content-sha256': _, ...signed } = theirs.headers
+      expect(signer.sign({ headers, body }, credentials, Date.parse(time))).toEqual(signed)
+    }
+  })
+
+  test('go where the SDK sent its first one, with the credentials that it has', async () => {
+    const { url, seen } = await listen()
     const credentials = { accessKeyId: 'ASIA', secretAccessKey: 's/+=', sessionToken: 'a token' }
-    const endpoint = `http://127.0.0.1:${port}/below`
-    const through = new DynamoDBClient({ endpoint, region: 'eu-west-3', credentials })
+    const through = new DynamoDBClient({ endpoint: url, region: 'eu-west-3', credentials })
     onTestFinished(() => through.destroy())
     const clock = new ServiceClock()
     const sdk = new SdkTransport(through, clock, 5000)
@@ -46,6 +90,20 @@ describe('requests without the layers of the SDK', () => {
     // The layers of the SDK name the request and its try; without them nobody does.
     expect(whole).toHaveProperty('amz-sdk-request')
     expect(own).not.toHaveProperty('amz-sdk-request')
+  })
+
+  test('stay with the SDK where the endpoint has a path', async () => {
+    const { url, seen } = await listen()
+    const endpoint = `${url}/behind/a/gateway`
+    const credentials = { accessKeyId: 'AKID', secretAccessKey: 'x' }
+    const through = new DynamoDBClient({ endpoint, region: 'eu-west-3', credentials })
+    onTestFinished(() => through.destroy())
+    const clock = new ServiceClock()
+    const wire = new Wire(new SdkTransport(through, clock, 5000), through, clock, 5000)
+    for (let round = 0; round < 2; round += 1)
+      await wire.send('GetItem', { TableName: 'sayiir', Key: { p: { S: 'a' }, s: { S: 'H' } } })
+    expect(seen).toHaveLength(2)
+    for (const headers of seen) expect(headers).toHaveProperty('amz-sdk-request')
   })
 
   test('bytes go in base64, and come back whatever attributes are called', () => {
@@ -98,18 +156,18 @@ describe('requests without the layers of the SDK', () => {
     }
   })
 
-  test('ask for the signer again where it could not be had', async () => {
+  test('ask for credentials each time, so that they may change', async () => {
     const through = client(inject('dynamodb').url)
     onTestFinished(() => through.destroy())
     const clock = new ServiceClock()
     const sdk = new SdkTransport(through, clock, 5000)
-    const { requestHandler, signer } = through.config
+    const { requestHandler, credentials } = through.config
     let asked = 0
     const config = {
       requestHandler,
-      signer: (...args: Parameters<typeof signer>) => {
+      credentials: (...args: Parameters<typeof credentials>) => {
         asked += 1
-        return asked === 1 ? Promise.reject(new Error('no credentials yet')) : signer(...args)
+        return asked === 1 ? Promise.reject(new Error('no credentials yet')) : credentials(...args)
       },
     }
     const wire = new Wire(sdk, { config }, clock, 5000)
@@ -119,7 +177,7 @@ describe('requests without the layers of the SDK', () => {
     await expect(wire.send('GetItem', get)).rejects.toThrow('no credentials yet')
     for (let round = 0; round < 2; round += 1)
       expect(await wire.send('GetItem', get)).toMatchObject({ $metadata: { attempts: 1 } })
-    expect(asked).toBe(2)
+    expect(asked).toBe(3)
   })
 
   test('are not used where the SDK signs in another way', async () => {
@@ -128,7 +186,7 @@ describe('requests without the layers of the SDK', () => {
     onTestFinished(() => through.destroy())
     const sdk = new SdkTransport(through, clock, 5000)
     const { requestHandler } = through.config
-    const config = { requestHandler, signer: () => expect.fail('it should not sign') }
+    const config = { requestHandler, credentials: () => expect.fail('it should not sign') }
     const wire = new Wire(sdk, { config }, clock, 5000)
     const { onSent } = sdk
     for (const authorization of [
