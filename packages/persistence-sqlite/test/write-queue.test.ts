@@ -41,6 +41,24 @@ test('D10: of those whose transaction does not fit on the disk, the others land'
   await expect(backend.loadSnapshot('large')).rejects.toMatchObject({ code: 'NOT_FOUND' })
 })
 
+test('D10: the same where SQLite itself finds no room, in the middle of one', async () => {
+  const database = new DatabaseSync(':memory:')
+  await using backend = await SqliteBackend.fromClient(database)
+  const pages = Number(database.prepare('PRAGMA page_count').get()?.page_count)
+  database.exec(`PRAGMA max_page_count = ${pages + 100}`)
+  // Two fit, and none beside the second.
+  const sizes = [100_000, 250_000, 300_000, 100_000]
+  const results = await Promise.allSettled(
+    sizes.map((size, index) => backend.saveSnapshot(snapshot(`i${index}`, new Uint8Array(size)))),
+  )
+  expect(results.map(codeOf)).toEqual([null, null, 'UNAVAILABLE', 'UNAVAILABLE'])
+  const all = await Array.fromAsync(backend.listSnapshots())
+  expect(all.map(({ instanceId }) => instanceId)).toEqual(['i0', 'i1'])
+  // What is deleted makes room.
+  await backend.deleteSnapshot('i1')
+  expect((await backend.saveSnapshot(snapshot('i3', new Uint8Array(100_000)))).revision).toBe(1)
+})
+
 test('S7: no conflict with a save of the same transaction that did not land', async () => {
   let isFull = false
   await using backend = await open(() => isFull)
