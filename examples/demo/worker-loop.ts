@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import {
   type AvailableTask,
   BackendError,
@@ -17,10 +18,13 @@ export interface WorkerOptions {
   readonly concurrency: number
   /** Milliseconds after which the tasks of a worker that fell silent go to others. */
   readonly ttlMs: number
+  /** What it throws ends the worker, unless the claim was lost: of a task that failed it tells with `retry` or `failed`. */
   readonly execute: (task: AvailableTask, signal: AbortSignal) => Promise<TaskOutcome>
   /** Aborts to drain: what was begun is finished, nothing new is taken. */
   readonly drain: AbortSignal
   readonly onEvent?: (event: WorkerEvent) => void
+  /** A run that can not be read, damaged or of a newer version, which keeps nobody from the others. */
+  readonly onUnreadable?: (error: BackendError) => void
 }
 
 /** What a worker tells of its work. `lost`: it was too late, another worker has the task. */
@@ -38,24 +42,52 @@ export interface WorkerEvent {
  * alive; here the channel to the parent does, elsewhere it may be a server or a timer.
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
-  const { backend, workerId, drain, ttlMs } = options
+  const { backend, drain } = options
   const filter = { definitionHashes: [options.definitionHash] }
   const slots = Array.from({ length: options.concurrency }, async () => {
     while (!drain.aborted) {
-      const [first] = await backend.claimAvailableTasks({ workerId, limit: 1, ttlMs, ...filter })
-      if (first === undefined)
-        await backend
-          .waitForWakeup({ timeoutMs: 5_000, ...filter }, { signal: drain })
-          .catch(unlessDrained)
+      let claimed = await claimOne(options)
+      if (claimed === null) {
+        await untilReached(
+          () => backend.waitForWakeup({ timeoutMs: 5_000, ...filter }, { signal: drain }),
+          drain,
+        )
+      }
       // Each commit brings the next task along: no asking while there is work.
-      for (let claimed = first ?? null; claimed !== null; )
-        claimed = await runTask(claimed, options)
+      while (claimed !== null) claimed = await runTask(claimed, options)
     }
   })
   await Promise.all(slots)
+}
 
-  function unlessDrained(error: unknown): void {
-    if (!drain.aborted) throw error
+async function claimOne(options: WorkerOptions): Promise<ClaimedTask | null> {
+  const { backend, workerId, ttlMs, definitionHash, drain } = options
+  const request = { workerId, limit: 1, ttlMs, definitionHashes: [definitionHash] }
+  try {
+    const claimed = await untilReached(() => backend.claimAvailableTasks(request), drain)
+    return claimed?.at(0) ?? null
+  } catch (error) {
+    // It was claimed like any other, and so is out of everybody's way for a while.
+    if (!BackendError.is(error, 'SERIALIZATION') && !BackendError.is(error, 'SCHEMA')) throw error
+    options.onUnreadable?.(error)
+    return null
+  }
+}
+
+/**
+ * Makes a call, again and again while the store can not be reached: it may be restarting. Null where
+ * `signal` aborts before.
+ */
+async function untilReached<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T | null> {
+  for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 5_000)) {
+    try {
+      return await call()
+    } catch (error) {
+      if (signal.aborted && (error === signal.reason || isUnavailable(error))) return null
+      if (!isUnavailable(error)) throw error
+      const pauseMs = waitMs * (0.5 + Math.random() / 2)
+      await setTimeout(pauseMs, undefined, { signal }).catch(() => undefined)
+    }
   }
 }
 
@@ -80,17 +112,24 @@ async function runTask(
   try {
     // The heartbeat: it renews the claim while `execute` runs, and aborts `signal` when the claim is lost.
     const outcome = await holdClaim(backend, claim, { ttlMs }, (signal) => execute(task, signal))
-    const receipt = await backend.commitTask({
-      claim,
-      outcome,
-      ...(drain.aborted ? undefined : { claimNext: { ttlMs, definitionHashes: [definitionHash] } }),
-    })
+    const claimNext = { ttlMs, definitionHashes: [definitionHash] }
+    const commit = { claim, outcome, ...(drain.aborted ? undefined : { claimNext }) }
+    // Whether it landed before its reply was lost need not be known: it lands once. After that time
+    // the task is another worker's.
+    const receipt = await untilReached(() => backend.commitTask(commit), AbortSignal.timeout(ttlMs))
+    if (receipt === null) return null
     tell(outcome.kind === 'retry' ? 'retried' : 'committed')
     return receipt.next
   } catch (error) {
-    // Another worker has taken over, or the run has ended: nothing was changed, and nothing is ours any more.
-    if (!BackendError.is(error, 'CLAIM_LOST') && !BackendError.is(error, 'TERMINAL')) throw error
+    // Another worker has taken over, or the run has ended or was deleted: nothing is ours any more.
+    if (!LOST.some((code) => BackendError.is(error, code))) throw error
     tell('lost')
     return null
   }
 }
+
+function isUnavailable(error: unknown): boolean {
+  return BackendError.is(error, 'UNAVAILABLE')
+}
+
+const LOST = ['CLAIM_LOST', 'TERMINAL', 'NOT_FOUND'] as const
