@@ -6,8 +6,8 @@ import {
   TIMER_TASK_ID,
 } from '@sayiir/persistence-core/adapter'
 import type { Attributes } from './expressions.ts'
-import { codeOf, type State } from './instance-item.ts'
-import { type EndedCode, type Keys, shardOf } from './keys.ts'
+import type { State } from './instance-item.ts'
+import { type Keys, shardOf } from './keys.ts'
 import { classOf, type TaskClass } from './task-class.ts'
 
 /** For claims that never expire: later than any time that there is. */
@@ -58,9 +58,8 @@ export function indexKeys(state: State, options: IndexKeyOptions): IndexKeys {
   // Stays when the number of shards changes.
   const listed = { l: before.l ?? number(shard) }
   if (isEnded(work.status)) {
-    const code = codeOf(work.status) as EndedCode
     return {
-      attributes: { ...listed, wp: { S: keys.ended(shard, code) }, ws: number(updatedAt) },
+      attributes: { ...listed, wp: { S: keys.ended(shard, work.status) }, ws: number(updatedAt) },
       dueAt: null,
       markers: new Map(),
       classes: [],

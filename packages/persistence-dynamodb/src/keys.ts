@@ -1,4 +1,6 @@
 import { createHash, hash } from 'node:crypto'
+import type { EndedStatus } from '@sayiir/persistence-core'
+import { codeOf } from './instance-item.ts'
 
 /** Key of an item of the table. */
 export interface ItemKey {
@@ -8,9 +10,6 @@ export interface ItemKey {
 
 /** Sort key of an instance's own item; all others of the instance have a longer one. */
 export const HEAD = 'H'
-
-/** How ended instances are filed: by status. */
-export type EndedCode = 'c' | 'f' | 'x'
 
 /**
  * Names of items and of partitions of the indexes. All begin with the prefix, which has no `#`, so
@@ -67,9 +66,17 @@ export class Keys {
     return partition?.startsWith(`${this.prefix}#D#`) === true
   }
 
-  /** Index `work`: instances that have ended, by when. */
-  ended(shard: number, code: EndedCode): string {
-    return `${this.prefix}#X#${shard}#${code}`
+  /** Index `work`: instances of a shard that have ended so, by when. */
+  ended(shard: number, status: EndedStatus): string {
+    return `${this.prefix}#X#${shard}#${codeOf(status)}`
+  }
+
+  /** Index `work`: the partitions of all instances that have ended in one of these ways. */
+  allEnded(shards: number, statuses: Iterable<EndedStatus>): string[] {
+    const different = [...new Set(statuses)]
+    return Array.from({ length: shards }, (_, shard) =>
+      different.map((status) => this.ended(shard, status)),
+    ).flat()
   }
 
   /** Index `work`: partitions to be swept at a time. */

@@ -2,9 +2,8 @@ import type { SnapshotSummary } from '@sayiir/persistence-core'
 import { isEnded, type ListPage } from '@sayiir/persistence-core/adapter'
 import type { DirectoryEntry } from './directory.ts'
 import type { Attributes } from './expressions.ts'
-import { codeOf, InstanceItem } from './instance-item.ts'
+import { InstanceItem } from './instance-item.ts'
 import type { Parts } from './instance-store.ts'
-import type { EndedCode } from './keys.ts'
 
 /** Instances that are read at a time where only some of them are wanted. */
 const READ_AT_ONCE = 400
@@ -53,11 +52,8 @@ async function fewEnded(
   { start, inclusive, statuses }: ListPage,
 ): Promise<Ids | null> {
   if (statuses === null || !statuses.every(isEnded)) return null
-  const partitions = Array.from({ length: shards }, (_, shard) =>
-    [...new Set(statuses)].map((status) => keys.ended(shard, codeOf(status) as EndedCode)),
-  ).flat()
   const pages = await Promise.all(
-    partitions.map((partition) =>
+    keys.allEnded(shards, statuses).map((partition) =>
       service.query({
         IndexName: 'work',
         KeyConditionExpression: 'wp = :p',

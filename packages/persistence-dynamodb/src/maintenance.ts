@@ -15,9 +15,8 @@ import {
 import type { Directory } from './directory.ts'
 import type { Attributes } from './expressions.ts'
 import { FRACTION, NEVER } from './index-keys.ts'
-import { codeOf, type InstanceItem } from './instance-item.ts'
+import type { InstanceItem } from './instance-item.ts'
 import type { InstanceStore, Parts } from './instance-store.ts'
-import type { EndedCode } from './keys.ts'
 import type { Removal } from './removal.ts'
 
 /** Instances that are deleted at a time. */
@@ -43,11 +42,8 @@ export class DynamoDBMaintenance {
     signal: AbortSignal | undefined,
   ): Promise<PruneResult> {
     const found: { readonly instanceId: string; readonly endedAt: number }[] = []
-    const partitions = this.#shardList().flatMap((shard) =>
-      statuses.map((status) => this.#parts.keys.ended(shard, codeOf(status) as EndedCode)),
-    )
     await Promise.all(
-      partitions.map(async (partition) => {
+      this.#parts.keys.allEnded(this.#shards(), statuses).map(async (partition) => {
         let left = limit + 1
         await this.#each(partition, {
           before: endedBefore,
@@ -113,9 +109,7 @@ export class DynamoDBMaintenance {
         },
       })
     const settled = shards.flatMap((shard) => [
-      ...ENDED_STATUSES.map((status) =>
-        counted(keys.ended(shard, codeOf(status) as EndedCode), status),
-      ),
+      ...ENDED_STATUSES.map((status) => counted(keys.ended(shard, status), status)),
       counted(keys.paused(shard), 'paused'),
     ])
     const listed = Promise.all(shards.map((shard) => this.#countListed(shard)))
