@@ -120,6 +120,8 @@ function readEntry(text: string): EntryFields {
 }
 
 const NO_TAGS: readonly string[] = []
+/** Of all that have none: what is kept is copied before it is handed out, and maps are large. */
+const NOTHING: ReadonlyMap<string, never> = new Map<string, never>()
 
 /** The payloads of an instance that stand beside its record. */
 export interface Payloads {
@@ -205,10 +207,10 @@ function plainHead(
     initialInput,
     state,
     priority,
-    tags: [],
+    tags: NO_TAGS,
     deadline: null,
-    retries: new Map(),
-    loopIterations: new Map(),
+    retries: NOTHING,
+    loopIterations: NOTHING,
     traceParent: null,
   }
 }
