@@ -13,7 +13,7 @@ import { BestClaim } from './best-claim.ts'
 import { Candidates, CLAIMED } from './candidates.ts'
 import { type Claim, Claims, inputOf } from './claims.ts'
 import type { Database } from './database.ts'
-import { SHARD_KEY_NOT_FOUND, toBackendError } from './errors.ts'
+import { isGivenUp, SHARD_KEY_NOT_FOUND, toBackendError } from './errors.ts'
 import { Guesses } from './guesses.ts'
 import type { KnownDocuments } from './known-documents.ts'
 import type { ReadyQuery, ReadyQueue } from './ready-queue.ts'
@@ -306,6 +306,8 @@ export class Dispatch {
         )
         return doc === null ? [] : [doc as InstanceDoc]
       } catch (error) {
+        // As if others had been faster.
+        if (isGivenUp(error)) return []
         if ((error as { code?: unknown }).code !== SHARD_KEY_NOT_FOUND) throw toBackendError(error)
         this.#needsKey = true
         return []

@@ -37,6 +37,11 @@ const SOCKET_CODES: ReadonlySet<unknown> = new Set([
 const BEHIND =
   /deadlock detected|could not serialize|use of closed network connection|unexpected EOF|connection re(set|fused)|terminating connection|the database system is/i
 
+/** Those of a PostgreSQL that gave a change up for another one. */
+const GIVEN_UP = /deadlock detected|could not serialize/i
+/** The code of a change that the server gave up for another one. */
+const WRITE_CONFLICT = 112
+
 /** Labels of errors after which the same call may succeed. */
 const PASSING_LABELS: readonly string[] = [
   'RetryableWriteError',
@@ -132,6 +137,12 @@ export function isPassing(thrown: unknown): boolean {
     PASSING_LABELS.some((label) => error.hasErrorLabel?.(label) === true) ||
     BEHIND.test(error.message)
   )
+}
+
+/** Whether the server gave a change of one document up for another one: it has not landed, and may be tried again. */
+export function isGivenUp(error: unknown): boolean {
+  const { code, message } = error as { code?: unknown; message?: unknown }
+  return isDriverError(error) && (code === WRITE_CONFLICT || GIVEN_UP.test(String(message)))
 }
 
 /** What a `bulkWrite` failed in, one by one, and what the others came to; no errors: it failed as a whole. */

@@ -7,7 +7,7 @@ const MIN_FOUND = 4
 const MAX_FOUND = 32
 /** Bytes of the instances that are found at a time, about. */
 const MAX_BYTES = 256 * 1024
-/** Claims that do without a guess after one was wrong: as many again with every one, at most. */
+/** Claims that do without a guess after one was wrong: as many again with every one, at most. One that was right makes it one fewer: while others take the same tasks, half of them are wrong. */
 const MAX_REST = 64
 
 /**
@@ -64,7 +64,7 @@ export class Guesses {
   /** One was right, or wrong: then so are the others, as a rule. */
   wasRight(isRight: boolean): void {
     if (isRight) {
-      this.#nextRest = 1
+      this.#nextRest = Math.max(this.#nextRest - 1, 1)
       return
     }
     this.#ahead = []

@@ -12,6 +12,7 @@ import {
   type Document,
   MongoBulkWriteError,
   MongoClient,
+  MongoServerError,
 } from 'mongodb'
 import { expect, inject, onTestFinished, test } from 'vitest'
 import { TestCollections } from './collections.ts'
@@ -285,6 +286,30 @@ test('S6 the steps of one instance keep every output, also where only the newest
   expect(outputs).toEqual([...expected])
   await backend.close()
   await client.close()
+})
+
+test('D5 a claim that the server gives up for another one is made all the same', async () => {
+  await using t = new TestCollections()
+  const backend = await t.open()
+  await fill(backend, 3)
+  const { findOneAndUpdate } = Collection.prototype
+  const restore = (): void => {
+    Collection.prototype.findOneAndUpdate = findOneAndUpdate
+  }
+  onTestFinished(restore)
+  for (const given of [
+    { message: 'deadlock detected', code: 1 },
+    { message: 'WriteConflict', code: 112 },
+  ]) {
+    Collection.prototype.findOneAndUpdate = async () => {
+      restore()
+      throw new MongoServerError(given)
+    }
+    expect(await claimOne(backend)).toMatchObject({ task: { taskId: 'a' } })
+    // The server was asked.
+    expect(Collection.prototype.findOneAndUpdate).toBe(findOneAndUpdate)
+  }
+  expect((await backend.stats()).claimed).toBe(2)
 })
 
 test('a commit that is refused gives the claim beside it back', async () => {
