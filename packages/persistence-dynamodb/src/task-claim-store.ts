@@ -10,6 +10,7 @@ import {
   isHeldBy,
   isOpen,
   isServed,
+  isUnreadable,
   type OptimisticStore,
   prolonged,
   TIMER_TASK_ID,
@@ -222,11 +223,26 @@ export class DynamoDBTaskClaimStore
     })
   }
 
-  #claimOf(
+  /** Claims tasks of an instance. One that can no longer be read has none to give, and must hold up no other. */
+  async #claimOf(
     instanceId: string,
     taskIds: readonly string[],
     request: ClaimRequest,
     promised: { readonly token: number; readonly life: string } | null = null,
+  ): Promise<ClaimedEntry[]> {
+    try {
+      return await this.#claimReadable(instanceId, taskIds, request, promised)
+    } catch (error) {
+      if (isUnreadable(error)) return []
+      throw error
+    }
+  }
+
+  #claimReadable(
+    instanceId: string,
+    taskIds: readonly string[],
+    request: ClaimRequest,
+    promised: { readonly token: number; readonly life: string } | null,
   ): Promise<ClaimedEntry[]> {
     const wanted = new Set(taskIds)
     return this.#instances.change<ClaimedEntry[]>(instanceId, ({ known, now }) => {

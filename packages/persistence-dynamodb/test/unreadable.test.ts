@@ -1,6 +1,6 @@
 import { UpdateItemCommand } from '@aws-sdk/client-dynamodb'
 import type { DynamoDBBackend } from '@sayiir/persistence-dynamodb'
-import { expect, inject, test } from 'vitest'
+import { describe, expect, inject, test } from 'vitest'
 import { Keys } from '../src/keys.ts'
 import { WHOLE } from '../src/packing.ts'
 import { atTask, namespace, open } from './namespace.ts'
@@ -18,19 +18,27 @@ async function withBad(
   const writer = await open({ keyPrefix })
   for (const id of ids) await writer.saveSnapshot(atTask(id))
   await before(writer)
+  await damage(keyPrefix)
+  return open({ keyPrefix })
+}
+
+/** Writes what nobody can read, as a process of a newer version would. */
+async function damage(keyPrefix: string): Promise<void> {
   const { p, s } = new Keys(keyPrefix).head('bad')
   const admin = client(inject('dynamodb').url)
   await admin.send(
     new UpdateItemCommand({
       TableName: 'sayiir',
       Key: { p: { S: p }, s: { S: s } },
-      UpdateExpression: 'SET #o = :damaged',
+      UpdateExpression: 'SET #o = :damaged, w = :write',
       ExpressionAttributeNames: { '#o': WHOLE },
-      ExpressionAttributeValues: { ':damaged': { B: new Uint8Array([120]) } },
+      ExpressionAttributeValues: {
+        ':damaged': { B: new Uint8Array([120]) },
+        ':write': { S: 'another1' },
+      },
     }),
   )
   admin.destroy()
-  return open({ keyPrefix })
 }
 
 test('an instance that can not be read keeps nobody from the others', async () => {
@@ -52,4 +60,34 @@ test('neither does one with a signal that nobody can apply', async () => {
   const backend = await withBad(['bad', 'b'], (before) => before.storeSignal('bad', 'cancel'))
   const [claimed] = await backend.claimAvailableTasks({ ...CLAIM, limit: 10 })
   expect(claimed?.task.instanceId).toBe('b')
+})
+
+describe('one that could be read when it was found, and no longer when it is claimed', () => {
+  test('does not fail the commit that went beside', async () => {
+    const keyPrefix = namespace()
+    const backend = await open({ keyPrefix })
+    for (const id of ['a', 'bad', 'c']) await backend.saveSnapshot(atTask(id))
+    const worker = await open({ keyPrefix })
+    const [first] = await worker.claimAvailableTasks({ ...CLAIM, limit: 1 })
+    const claim = first?.claim ?? expect.fail()
+    expect(claim.instanceId).toBe('a')
+    // It is the next of those that the look has brought.
+    await damage(keyPrefix)
+    const outcome = { kind: 'completed', output, next: { finalOutput: output } } as const
+    const receipt = await worker.commitTask({ claim, outcome, claimNext: { ttlMs: 60_000 } })
+    expect(receipt.status).toBe('completed')
+    expect(receipt.next?.task.instanceId).toBe('c')
+    expect((await backend.loadSnapshot('a')).state.status).toBe('completed')
+  })
+
+  test('keeps nobody from claiming the others', async () => {
+    const keyPrefix = namespace()
+    const backend = await open({ keyPrefix })
+    for (const id of ['a', 'bad', 'c']) await backend.saveSnapshot(atTask(id))
+    const worker = await open({ keyPrefix })
+    expect(await worker.claimAvailableTasks({ ...CLAIM, limit: 1 })).toHaveLength(1)
+    await damage(keyPrefix)
+    const claimed = await worker.claimAvailableTasks({ ...CLAIM, limit: 10 })
+    expect(claimed.map(({ task }) => task.instanceId)).toEqual(['c'])
+  })
 })
