@@ -121,6 +121,11 @@ export function toBackendError(thrown: unknown): unknown {
     return new BackendError('UNAVAILABLE', told('the server can not be reached', error), details)
   if (error.name === 'MongoParseError' || error.name === 'MongoInvalidArgumentError')
     return new BackendError('BACKEND', told('the driver refused its options', error), details)
+  if (error.name === 'BSONVersionError') {
+    const message =
+      'the client is of another version of the driver than this package finds: have one'
+    return new BackendError('BACKEND', told(message, error), details)
+  }
   if (/too large|exceeds? (the )?max/i.test(error.message))
     return new BackendError('PAYLOAD_TOO_LARGE', told('it is too large to store', error), details)
   return new BackendError('BACKEND', told('the server refused the call', error), details)

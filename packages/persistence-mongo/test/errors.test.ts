@@ -1,12 +1,16 @@
-import { BackendError } from '@sayiir/persistence-core'
+import { BackendError, createSnapshot } from '@sayiir/persistence-core'
+import { MongoBackend } from '@sayiir/persistence-mongo'
 import {
   MongoBulkWriteError,
+  type MongoClient,
   MongoNetworkError,
   MongoServerError,
   MongoServerSelectionError,
 } from 'mongodb'
+import { MongoClient as OldestClient } from 'mongodb-oldest'
 import { expect, test } from 'vitest'
 import { isPassing, toBackendError } from '../src/errors.ts'
+import { TestCollections } from './collections.ts'
 
 function serverError(code: number, message = 'as the server says it', labels: string[] = []) {
   return new MongoServerError({ message, errmsg: message, code, errorLabels: labels })
@@ -72,4 +76,20 @@ test("what is not the driver's stays as it is", () => {
   expect(toBackendError(error)).toBe(error)
   const own = new BackendError('CONFLICT', 'moved')
   expect(toBackendError(own)).toBe(own)
+})
+
+test('a client of another copy of the driver is told apart from what a server refuses', async () => {
+  await using t = new TestCollections()
+  const client = new OldestClient(t.url)
+  await using backend = await MongoBackend.fromClient(client as unknown as MongoClient, t.options)
+  const snapshot = createSnapshot({
+    instanceId: 'i',
+    definitionHash: 'd',
+    initialInput: new Uint8Array(1),
+  })
+  await expect(backend.saveSnapshot(snapshot)).rejects.toMatchObject({
+    code: 'BACKEND',
+    message: expect.stringContaining('another version of the driver'),
+  })
+  await client.close()
 })
