@@ -21,7 +21,7 @@ import type { DueNudge } from './due-nudge.ts'
 import type { State } from './instance-item.ts'
 import type { Change, InstanceStore } from './instance-store.ts'
 import type { WorkFinder } from './work-finder.ts'
-import { type Fate, WorkPool } from './work-pool.ts'
+import { type Fate, type Turn, WorkPool } from './work-pool.ts'
 import type { Candidate } from './work-scan.ts'
 
 /** Looks in a row that may find only tasks which others were faster to claim. */
@@ -69,17 +69,29 @@ export class DynamoDBTaskClaimStore
   }
 
   async claimAvailable(request: ClaimRequest): Promise<Dispatched<ClaimedEntry>> {
-    const { workerId, limit } = request
     const turn = this.#pool.enter(request.filter)
     const tasks: ClaimedEntry[] = []
+    try {
+      await this.#claimInto(tasks, turn, request)
+    } catch (error) {
+      // What has been claimed must reach its worker: nobody else knows of it.
+      if (tasks.length === 0) throw error
+    }
+    return { now: this.#instances.now, tasks, due: this.#pool.takeDue(turn) }
+  }
+
+  /** Claims as many as are wanted, if there are so many; those that it has are there also if it throws. */
+  async #claimInto(tasks: ClaimedEntry[], turn: Turn, request: ClaimRequest): Promise<void> {
+    const { workerId, limit } = request
     // A claim that has expired at once is not claimed again by the same call.
     const mine = new Set<string>()
     const isNew = (one: Candidate): boolean =>
       !mine.has(nameOf(one.known.item.instanceId, one.entry))
     const take = async (candidates: readonly Candidate[]): Promise<void> => {
-      const claimed = await this.#claimAll(candidates.filter(isNew), request)
+      const { claimed, failures } = await this.#claimAll(candidates.filter(isNew), request)
       for (const one of claimed) mine.add(nameOf(one.instanceId, one))
       tasks.push(...claimed)
+      if (failures.length > 0) throw failures[0]
     }
     for (let looks = 0; ; ) {
       const chosen = this.#pool.take(turn, request, limit - tasks.length, this.#instances.now)
@@ -99,7 +111,6 @@ export class DynamoDBTaskClaimStore
       await take(look.candidates.filter(isNew).slice(0, limit - tasks.length))
       break
     }
-    return { now: this.#instances.now, tasks, due: this.#pool.takeDue(turn) }
   }
 
   /** A candidate that is at hand, for a claim in the same round trip as a commit. */
@@ -197,30 +208,35 @@ export class DynamoDBTaskClaimStore
   async #claimAll(
     candidates: readonly Candidate[],
     request: ClaimRequest,
-  ): Promise<ClaimedEntry[]> {
+  ): Promise<{ readonly claimed: ClaimedEntry[]; readonly failures: readonly unknown[] }> {
     const byInstance = Map.groupBy(candidates, ({ known }) => known.item.instanceId)
     const byTask = new Map<string, ClaimedEntry>()
-    let other: Fate = 'unknown'
-    try {
-      await Promise.all(
-        Array.from(byInstance, async ([instanceId, wanted]) => {
-          const taskIds = wanted.map(({ entry }) => entry.taskId)
+    const failed = new Map<string, unknown>()
+    await Promise.all(
+      Array.from(byInstance, async ([instanceId, wanted]) => {
+        const taskIds = wanted.map(({ entry }) => entry.taskId)
+        try {
           for (const one of await this.#claimOf(instanceId, taskIds, request))
             byTask.set(nameOf(instanceId, one), one)
-        }),
-      )
-      other = 'lost'
-      if (byTask.size < candidates.length) this.#pool.lost()
-    } finally {
-      for (const one of candidates) {
-        const isClaimed = byTask.has(nameOf(one.known.item.instanceId, one.entry))
-        this.#pool.settle(one, isClaimed ? 'claimed' : other)
-      }
+        } catch (error) {
+          failed.set(instanceId, error)
+        }
+      }),
+    )
+    let isLost = false
+    for (const one of candidates) {
+      const { instanceId } = one.known.item
+      const isClaimed = byTask.has(nameOf(instanceId, one.entry))
+      const fate = isClaimed ? 'claimed' : failed.has(instanceId) ? 'unknown' : 'lost'
+      isLost ||= fate === 'lost'
+      this.#pool.settle(one, fate)
     }
-    return candidates.flatMap(({ known, entry }) => {
+    if (isLost) this.#pool.lost()
+    const claimed = candidates.flatMap(({ known, entry }) => {
       const one = byTask.get(nameOf(known.item.instanceId, entry))
       return one === undefined ? [] : [one]
     })
+    return { claimed, failures: [...failed.values()] }
   }
 
   /** Claims tasks of an instance. One that can no longer be read has none to give, and must hold up no other. */

@@ -198,3 +198,36 @@ describe('what is refused for too long is UNAVAILABLE, with the driver’s error
     expect(await backend.consumeEvent('i', 'go')).toBeNull()
   })
 })
+
+describe('claims of which one fails', () => {
+  const DENIED = refusal('AccessDeniedException')
+  const many = { workerId: 'w', limit: 10, ttlMs: LONG_MS }
+
+  test('the others reach their worker, since nobody else would know of them', async () => {
+    const worker = await behind('connect')
+    for (const id of ['a', 'b', 'c']) await worker.saveSnapshot(atTask(id))
+    proxy.answer = ({ operation, body }) => {
+      const { p } = (body.Item ?? {}) as { p?: { S: string } }
+      return operation === 'PutItem' && p?.S === `${keyPrefix}#I#b` ? DENIED : null
+    }
+    const claimed = await worker.claimAvailableTasks(many)
+    expect(claimed.map(({ task }) => task.instanceId).toSorted()).toEqual(['a', 'c'])
+    // Now there is none besides.
+    await expect(worker.claimAvailableTasks(many)).rejects.toMatchObject({ code: 'BACKEND' })
+    proxy.answer = () => null
+    expect(await worker.claimAvailableTasks(many)).toMatchObject([{ task: { instanceId: 'b' } }])
+  })
+
+  test('nor does a look that fails afterwards keep what was claimed before it', async () => {
+    const worker = await behind('connect')
+    await worker.saveSnapshot(atTask('a'))
+    let claims = 0
+    proxy.answer = ({ operation }) => {
+      if (operation === 'PutItem') claims += 1
+      return operation === 'Query' && claims > 0 ? DENIED : null
+    }
+    const claimed = await worker.claimAvailableTasks(many)
+    expect(claimed.map(({ task }) => task.instanceId)).toEqual(['a'])
+    await expect(worker.claimAvailableTasks(many)).rejects.toMatchObject({ code: 'BACKEND' })
+  })
+})
