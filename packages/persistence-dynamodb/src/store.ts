@@ -192,17 +192,18 @@ export class DynamoDBStore implements OptimisticStore {
     return null
   }
 
-  /** The best task of any instance, once the write has landed. */
+  /** The best task of any instance, once the write has landed. A look that fails is one for the next call. */
   async #claimAfter(
     write: InstanceWrite,
     written: Written,
     request: ClaimRequest,
   ): Promise<WriteResult> {
-    const { now, tasks, due } = await this.#claims.claimAvailable(request)
+    const nothing = { tasks: [], due: [] }
+    const { tasks, due } = await this.#claims.claimAvailable(request).catch(() => nothing)
     const [next = null] = tasks
     if (next !== null && write.commit !== null)
       await this.#noteNext(write, written, write.commit, next)
-    return { written: true, now, next, due }
+    return { written: true, now: this.#instances.now, next, due }
   }
 
   #noteNext(

@@ -231,3 +231,22 @@ describe('claims of which one fails', () => {
     await expect(worker.claimAvailableTasks(many)).rejects.toMatchObject({ code: 'BACKEND' })
   })
 })
+
+test('D6 a commit that has landed is told so, though the look for what its worker does next failed', async () => {
+  const worker = await behind('connect')
+  await worker.saveSnapshot(atTask('a'))
+  const claim = await worker.claimTask({
+    ...{ instanceId: 'a', taskId: 'a', workerId: 'w', ttlMs: LONG_MS },
+  })
+  proxy.answer = ({ operation }) =>
+    operation === 'Query' ? refusal('AccessDeniedException') : null
+  const receipt = await worker.commitTask({
+    claim: claim ?? expect.fail(),
+    outcome: { kind: 'completed', output: bytes(''), next: { finalOutput: bytes('') } },
+    claimNext: { ttlMs: LONG_MS },
+  })
+  expect(receipt).toMatchObject({ status: 'completed', next: null })
+  await expect(
+    worker.claimAvailableTasks({ workerId: 'w', limit: 1, ttlMs: LONG_MS }),
+  ).rejects.toMatchObject({ code: 'BACKEND' })
+})
