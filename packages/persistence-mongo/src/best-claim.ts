@@ -79,6 +79,7 @@ export class BestClaim {
   /** Finds out what became of it. */
   async look(): Promise<void> {
     const { _id } = this.candidate.doc
+    await this.#db.catchUp([_id])
     const doc = await this.#db.again(() =>
       this.#db.instances.findOne({ _id, 'e.b': this.claim.batch }, { projection: { _id: 1 } }),
     )

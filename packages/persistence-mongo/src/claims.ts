@@ -104,9 +104,10 @@ export class Claims {
         await this.#db.now()
         return false
       }
+      if (!isPassing(error)) throw toBackendError(error)
       // Some of them may have landed.
-      if (isPassing(error)) return false
-      throw toBackendError(error)
+      await this.#db.catchUp(made.map(({ doc }) => doc._id))
+      return false
     }
   }
 

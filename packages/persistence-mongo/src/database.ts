@@ -128,6 +128,16 @@ export class Database {
     return matchedCount
   }
 
+  /**
+   * Waits until every read sees what has happened to these instances up to now: those of what a
+   * majority has are behind a write whose reply was lost, and would tell that it has not landed. A
+   * write that changes nothing is acknowledged once all before it is.
+   */
+  async catchUp(ids: readonly string[]): Promise<void> {
+    const filter: Filter<InstanceDoc> = { _id: { $in: [...ids] } }
+    await this.again(() => this.instances.updateMany(filter, [{ $set: { _id: '$_id' } }]))
+  }
+
   /** Runs what nobody waits for; a failure leaves it to be done another time. */
   later(work: () => Promise<unknown>): void {
     const task = this.run(work)

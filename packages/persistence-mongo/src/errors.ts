@@ -136,6 +136,7 @@ export function isPassing(thrown: unknown): boolean {
   const error = unwrapped(thrown)
   if (!isDriverError(error)) return false
   return (
+    lacksServers(error) ||
     UNREACHABLE.has(error.name) ||
     SOCKET_CODES.has(error.code) ||
     (typeof error.code === 'number' && BY_CODE.get(error.code)?.[0] === 'UNAVAILABLE') ||
@@ -163,7 +164,17 @@ export interface BulkError {
 export function bulkError(error: unknown): BulkError {
   const { writeErrors, result } = error as Partial<BulkError>
   if (!Array.isArray(writeErrors) || result === undefined) return { writeErrors: [] }
+  // What has landed is not acknowledged by enough servers, whatever else is wrong with the others.
+  if (lacksServers(error)) return { writeErrors: [] }
   return { writeErrors: writeErrors as BulkError['writeErrors'], result }
+}
+
+/** Whether a `bulkWrite` was not acknowledged by enough servers, which the driver says last. */
+function lacksServers(error: unknown): boolean {
+  const { result } = error as {
+    result?: { getWriteConcernError?(): unknown }
+  }
+  return result?.getWriteConcernError?.() !== undefined
 }
 
 /** Whether there is a document of that id already. */

@@ -145,6 +145,7 @@ export class MongoTaskClaimStore {
     } catch (error) {
       if (!isPassing(error)) throw toBackendError(error)
       // It may have landed: then the entry has this claim's name.
+      await this.#db.catchUp([instanceId])
       const before = await this.#claimedBefore(instanceId, batch)
       return before ?? ((await this.#db.run(claim)) as InstanceDoc | null)
     }

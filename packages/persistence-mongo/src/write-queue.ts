@@ -170,7 +170,8 @@ export class WriteQueue {
   async #again(plan: WritePlan): Promise<Written | null> {
     try {
       const written = await this.#once(plan)
-      if (written !== null || plan.insert !== null) return written
+      if (written !== null) return written
+      await this.#db.catchUp([plan.write.instanceId])
       return await this.#landedBefore(plan)
     } catch (error) {
       throw toBackendError(error)
@@ -284,7 +285,11 @@ export class WriteQueue {
       | InstanceDoc
       | MarkerDoc
       | null
-    if (there === null) return this.#one(plan)
+    if (there === null) {
+      // It has been deleted, or those that this read is of do not have it yet.
+      await this.#db.catchUp([_id])
+      return this.#one(plan)
+    }
     const written = { now: this.#db.clock.now(), care: insert.u, own: null }
     if ('g' in there) return there.w.includes(id) ? written : null
     if (there.sw !== null) {

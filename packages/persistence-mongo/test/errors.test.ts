@@ -9,7 +9,7 @@ import {
 } from 'mongodb'
 import { MongoClient as OldestClient } from 'mongodb-oldest'
 import { expect, test } from 'vitest'
-import { isPassing, toBackendError } from '../src/errors.ts'
+import { bulkError, isPassing, toBackendError } from '../src/errors.ts'
 import { TestCollections } from './collections.ts'
 
 function serverError(code: number, message = 'as the server says it', labels: string[] = []) {
@@ -59,6 +59,18 @@ test.each([
   const ofMany = new MongoBulkWriteError(cause as never, {} as never)
   expect(toBackendError(ofMany)).toMatchObject({ code: 'UNAVAILABLE' })
   expect(isPassing(ofMany)).toBe(true)
+})
+
+test('a bulkWrite that not enough servers have acknowledged has not landed for sure, also where some of it was refused', () => {
+  const refused = { message: 'refused', code: 11000, writeErrors: [{ index: 0, code: 11000 }] }
+  const lacking = { matchedCount: 1, insertedCount: 0, getWriteConcernError: () => ({ code: 64 }) }
+  const enough = { ...lacking, getWriteConcernError: () => undefined }
+  const bulk = (result: object) => new MongoBulkWriteError(refused as never, result as never)
+  expect(isPassing(bulk(lacking))).toBe(true)
+  expect(toBackendError(bulk(lacking))).toMatchObject({ code: 'UNAVAILABLE' })
+  expect(bulkError(bulk(lacking)).writeErrors).toHaveLength(0)
+  expect(isPassing(bulk(enough))).toBe(false)
+  expect(bulkError(bulk(enough)).writeErrors).toHaveLength(1)
 })
 
 test('a connection string never reaches a message', () => {

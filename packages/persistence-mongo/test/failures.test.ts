@@ -144,6 +144,34 @@ test('a claim of a task whose reply is lost is found again', async () => {
   await proxy.close()
 })
 
+test('S7 what became of a write is read once a majority has what came before', async () => {
+  const proxy = await startProxy(inject('mongodb').url)
+  await using t = new TestCollections()
+  const direct = await t.open()
+  const client = new MongoClient(proxy.url, { monitorCommands: true, retryWrites: false })
+  const backend = await MongoBackend.fromClient(await client.connect(), t.options)
+  await backend.saveSnapshot(atTask('i'))
+  const claim = await claimed(backend, 'i')
+  const sent: string[] = []
+  client.on('commandStarted', ({ command, commandName }) => {
+    if (command[commandName] !== t.instances.collectionName) return
+    sent.push(command.updates?.[0].multi === true ? 'catch up' : commandName)
+  })
+  const output = new Uint8Array([7])
+  const outcome = { kind: 'completed', output, next: { finalOutput: output } } as const
+  proxy.swallowReplies()
+  const committing = backend.commitTask({ claim, outcome })
+  await expect
+    .poll(async () => (await direct.loadSnapshot('i')).state.status, { timeout: 30_000 })
+    .toBe('completed')
+  proxy.heal()
+  expect(await committing).toMatchObject({ status: 'completed', revision: 2 })
+  expect(sent.slice(-2)).toEqual(['catch up', 'find'])
+  await backend.close()
+  await client.close()
+  await proxy.close()
+})
+
 test('claims of several tasks whose reply is lost are found again', async () => {
   const proxy = await startProxy(inject('mongodb').url)
   await using t = new TestCollections()
@@ -152,8 +180,11 @@ test('claims of several tasks whose reply is lost are found again', async () => 
   await Promise.all(ids.map((id) => direct.saveSnapshot(atTask(id))))
   const client = new MongoClient(proxy.url, { monitorCommands: true, retryWrites: false })
   const backend = await MongoBackend.fromClient(await client.connect(), t.options)
+  let isFirst = true
   client.on('commandStarted', ({ commandName }) => {
-    if (commandName === 'update') proxy.swallowReplies()
+    if (commandName !== 'update' || !isFirst) return
+    isFirst = false
+    proxy.swallowReplies()
   })
   const claiming = backend.claimAvailableTasks({ workerId: 'w', limit: 10, ttlMs: 600_000 })
   await expect.poll(async () => (await direct.stats()).claimed, { timeout: 30_000 }).toBe(10)
