@@ -37,8 +37,8 @@ export interface CallQueueOptions<Call, Reply> {
 
 /**
  * Calls that are in flight together travel together (rule D10). A call is sent in the same turn of
- * the event loop while fewer than `maxInFlight` groups are on their way, at once where it makes a
- * group full; what comes meanwhile is the next group, without a timer.
+ * the event loop while fewer than `maxInFlight` groups are on their way; what comes meanwhile is the
+ * next group, without a timer.
  */
 export class CallQueue<Call, Reply> {
   readonly #options: CallQueueOptions<Call, Reply>
@@ -63,20 +63,23 @@ export class CallQueue<Call, Reply> {
     const isAtOnce = isAlone && this.#wasAlone && this.#options.aloneAtOnce === true
     this.#wasAlone = isAlone
     this.#open += 1
-    // A full group gains nothing by waiting: the store works on it while the next calls are made.
-    if (isAtOnce || (this.#waiting.length >= this.#options.maxCalls && this.#maySend())) {
-      void this.#send(this.#take())
-    } else this.#schedule()
+    if (isAtOnce) void this.#send(this.#take())
+    else this.#schedule()
     return promise
   }
 
-  /** At the end of this turn, so that what is called in one go leaves in one go. */
+  /**
+   * At the end of this turn, so that what is called in one go leaves in one go; each group in a turn of
+   * its own, since a driver writes after a promise or two: the store works on it while the next is encoded.
+   */
   #schedule(): void {
-    if (this.#scheduled || !this.#maySend()) return
+    if (this.#scheduled || this.#waiting.length === 0 || !this.#maySend()) return
     this.#scheduled = true
     const send = (): void => {
       this.#scheduled = false
-      while (this.#waiting.length > 0 && this.#maySend()) void this.#send(this.#take())
+      if (this.#waiting.length === 0 || !this.#maySend()) return
+      void this.#send(this.#take())
+      this.#schedule()
     }
     // After all promises that are resolved by now.
     if (this.#options.eager === true) process.nextTick(send)
@@ -115,7 +118,7 @@ export class CallQueue<Call, Reply> {
     } finally {
       this.#inFlight -= 1
       this.#open -= group.length
-      if (this.#waiting.length > 0) this.#schedule()
+      this.#schedule()
     }
   }
 }
