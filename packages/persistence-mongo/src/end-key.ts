@@ -1,9 +1,6 @@
-import type { PruneParams } from '@sayiir/persistence-core'
+import type { EndedStatus } from '@sayiir/persistence-core'
 import { ENDED_STATUSES } from '@sayiir/persistence-core/adapter'
 import type { Document } from 'mongodb'
-
-/** How an instance ends. */
-type EndedStatus = Required<PruneParams>['statuses'][number]
 
 /** How far the ranges of two statuses are apart: further than any time, and all of them are safe integers. */
 const SPAN = 2 ** 48

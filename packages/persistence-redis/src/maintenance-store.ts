@@ -9,7 +9,7 @@ import type { StoreContext } from './context.ts'
 import type { Shard } from './layout.ts'
 import { decodeSummary } from './records.ts'
 import { statusCharacter } from './statuses.ts'
-import { endedFrom } from './write-args.ts'
+import { endedFrom, STATUS_STEP } from './write-args.ts'
 
 /** Instances that one script removes at most. */
 const PRUNE_BATCH = 50
@@ -157,7 +157,7 @@ export class MaintenanceStore {
   async #statsOf(shard: Shard): Promise<readonly unknown[]> {
     const ranges = ENDED_STATUSES.flatMap((status) => [
       endedFrom(status),
-      endedFrom(status) + 2 ** 49,
+      endedFrom(status) + STATUS_STEP,
     ])
     for (;;) {
       const reply = (await this.#context.connection.run('stats', shard.keys, ranges)) as unknown[]

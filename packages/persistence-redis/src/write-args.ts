@@ -15,7 +15,7 @@ import { expectedText, MAYBE_MORE, recordText } from './records.ts'
 import { statusCharacter } from './statuses.ts'
 
 /** Scores of ended instances are divided by status; a time is always less. */
-const STATUS_STEP = 2 ** 49
+export const STATUS_STEP: number = 2 ** 49
 
 /** The lowest score of an ended status; the first that is not one of its is `STATUS_STEP` more. */
 export function endedFrom(status: EndedStatus): number {
