@@ -16,7 +16,7 @@ export async function startPackage(
   name: ServiceName,
   context: StartContext,
 ): Promise<RunningServer> {
-  return startProcesses(await server(name, context))
+  return startProcesses(await server(name, context), context)
 }
 
 function server(name: ServiceName, context: StartContext): Promise<ProcessServer> {

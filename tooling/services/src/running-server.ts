@@ -39,9 +39,12 @@ export interface ProcessServer {
 }
 
 /** Starts the processes and waits until they answer; if one does not, none is left running. */
-export async function startProcesses(server: ProcessServer): Promise<RunningServer> {
+export async function startProcesses(
+  server: ProcessServer,
+  { say }: Pick<StartContext, 'say'>,
+): Promise<RunningServer> {
   const { url, urls = [url], directUrl = url, source } = server
-  const processes = server.processes.map((spec) => new ServerProcess(spec))
+  const processes = server.processes.map((spec) => new ServerProcess(spec, say))
 
   async function start() {
     for (const process of processes) await process.start()

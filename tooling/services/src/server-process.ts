@@ -25,14 +25,18 @@ export interface ProcessSpec {
 
 const readyMs = 60_000
 const stopMs = 10_000
+/** Of a Go program's last words the first lines say why, and some 40 where. */
+const TOLD_LINES = 60
 
 /** One server, run as a process of this one. */
 export class ServerProcess {
   readonly #spec: ProcessSpec
+  readonly #say: (text: string) => void
   #child: ChildProcess | null = null
 
-  constructor(spec: ProcessSpec) {
+  constructor(spec: ProcessSpec, say: (text: string) => void) {
     this.#spec = spec
+    this.#say = say
   }
 
   /** Starts the server and waits until it answers. */
@@ -64,6 +68,7 @@ export class ServerProcess {
       let last: unknown
       try {
         await ready()
+        child.on('exit', (code, signal) => void this.#tell(child, signal ?? code))
         return
       } catch (error) {
         last = error
@@ -93,6 +98,14 @@ export class ServerProcess {
 
   resume(): void {
     if (this.#child?.pid !== undefined) signalTree(this.#child.pid, 'SIGCONT')
+  }
+
+  /** A server that ends in the middle of the tests fails them; why is in its log alone. */
+  async #tell(child: ChildProcess, how: NodeJS.Signals | number | null): Promise<void> {
+    if (this.#child !== child) return
+    const { command, log } = this.#spec
+    const text = await readFile(log, 'utf8').catch(String)
+    this.#say(`${command} ended by itself with ${how}:\n${lastLines(text, TOLD_LINES)}`)
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {

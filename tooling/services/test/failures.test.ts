@@ -1,8 +1,8 @@
-import { symlink } from 'node:fs/promises'
+import { readFile, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { startService } from '../src/index.ts'
-import { startProcesses } from '../src/running-server.ts'
+import { type ProcessServer, startProcesses } from '../src/running-server.ts'
 import { sandbox } from './sandbox.ts'
 
 function stubEnv(variables: Readonly<Record<string, string>>): void {
@@ -10,22 +10,19 @@ function stubEnv(variables: Readonly<Record<string, string>>): void {
   onTestFinished(() => void vi.unstubAllEnvs())
 }
 
+/** A server that is a script of node's. */
+function scripted(folder: string, script: string, ready: () => Promise<void>): ProcessServer {
+  const log = join(folder, 'log')
+  const command = process.execPath
+  const spec = { command, args: ['-e', script], stopSignal: 'SIGTERM', log, ready } as const
+  return { url: 'tcp://127.0.0.1:1', source: 'nowhere', processes: [spec] }
+}
+
 test('a server that dies in start-up shows the last lines of its log', async () => {
   const { folder } = await sandbox()
   const script = 'for (let i = 1; i <= 50; i++) console.error("line " + i); process.exit(7)'
-  const start = startProcesses({
-    url: 'tcp://127.0.0.1:1',
-    source: 'nowhere',
-    processes: [
-      {
-        command: process.execPath,
-        args: ['-e', script],
-        stopSignal: 'SIGTERM',
-        log: join(folder, 'log'),
-        ready: () => Promise.reject(new Error('no answer')),
-      },
-    ],
-  })
+  const noAnswer = () => Promise.reject(new Error('no answer'))
+  const start = startProcesses(scripted(folder, script, noAnswer), { say: () => undefined })
   const error = await start.then(
     () => '',
     (reason: Error) => reason.message,
@@ -34,6 +31,25 @@ test('a server that dies in start-up shows the last lines of its log', async () 
   expect(error).toContain('| line 31\n')
   expect(error).toMatch(/\| line 50$/)
   expect(error).not.toContain('line 30\n')
+})
+
+test('a server that dies later tells its last lines, one that is ended does not', async () => {
+  const { folder } = await sandbox()
+  const script = 'console.log("up"); setInterval(() => {}, 1e6)'
+  const ready = async () => expect(await readFile(join(folder, 'log'), 'utf8')).toMatch(/up/)
+  const said: string[] = []
+  const say = (text: string) => said.push(text)
+  const ended = await startProcesses(scripted(folder, script, ready), { say })
+  await ended.kill()
+  await ended.restart()
+  await ended.stop()
+
+  const dying = 'console.log("up"); setTimeout(() => process.abort(), 300)'
+  const died = await startProcesses(scripted(folder, dying, ready), { say })
+  onTestFinished(() => died.stop())
+  await vi.waitUntil(() => said.length > 0)
+  expect(said).toHaveLength(1)
+  expect(said[0]).toContain('ended by itself with SIGABRT:\n  | up')
 })
 
 test('an unknown way is refused', async () => {

@@ -35,19 +35,22 @@ export async function startEngine(folder: string, say: (text: string) => void): 
   // A socket's path has to be short, which one below a folder for temporary files may not be.
   const sockets = await temporaryFolder('/run')
   const socket = join(sockets, 'docker.sock')
-  const engine = new ServerProcess({
-    command: 'dockerd',
-    args: [
-      ...['--host', `unix://${socket}`, '--group', '0', '--pidfile', join(sockets, 'docker.pid')],
-      ...['--data-root', join(folder, 'data'), '--exec-root', sockets],
-      ...['--shutdown-timeout', '5', '--bridge', bridge.name, '--ip', '127.0.0.1'],
-      ...['iptables', 'ip6tables', 'ip-forward', 'ip-masq'].map((flag) => `--${flag}=false`),
-    ],
-    env,
-    stopSignal: 'SIGTERM',
-    log: join(folder, 'docker.log'),
-    ready: () => ping(socket),
-  })
+  const engine = new ServerProcess(
+    {
+      command: 'dockerd',
+      args: [
+        ...['--host', `unix://${socket}`, '--group', '0', '--pidfile', join(sockets, 'docker.pid')],
+        ...['--data-root', join(folder, 'data'), '--exec-root', sockets],
+        ...['--shutdown-timeout', '5', '--bridge', bridge.name, '--ip', '127.0.0.1'],
+        ...['iptables', 'ip6tables', 'ip-forward', 'ip-masq'].map((flag) => `--${flag}=false`),
+      ],
+      env,
+      stopSignal: 'SIGTERM',
+      log: join(folder, 'docker.log'),
+      ready: () => ping(socket),
+    },
+    say,
+  )
   async function stop() {
     await engine.stop()
     for (const parent of [folder, sockets]) await unmountAll(parent)
