@@ -1,8 +1,8 @@
 import { testBackendContract } from '@sayiir/persistence-core/contract'
-import { MongoBackend } from '@sayiir/persistence-mongo'
+import { MongoBackend, migrate } from '@sayiir/persistence-mongo'
 import { MongoClient } from 'mongodb'
 import { inject } from 'vitest'
-import { connect, DATABASE, serverUrl } from './process.ts'
+import { connect, DATABASE, placeOf, serverUrl } from './process.ts'
 import { saysItHasStreams } from './server.ts'
 
 process.env.SAYIIR_TEST_MONGO = inject('mongodb').url
@@ -20,11 +20,21 @@ testBackendContract({
   processModule: new URL('./process.ts', import.meta.url),
   borrow: async (namespace) => {
     const borrowed = await new MongoClient(serverUrl()).connect()
-    const options = { database: DATABASE, collectionPrefix: `${namespace}_` }
     return {
-      backend: await MongoBackend.fromClient(borrowed, options),
+      backend: await MongoBackend.fromClient(borrowed, placeOf(namespace)),
       isOpen: async () => (await borrowed.db(DATABASE).command({ ping: 1 })).ok === 1,
       close: () => borrowed.close(),
     }
+  },
+  // Privileges are a matter of privileges.test.ts: most servers of tests let everybody do everything.
+  leastPrivileges: {
+    setUp: (namespace) => migrate({ url: serverUrl(), ...placeOf(namespace) }),
+    connect: (namespace, options) =>
+      MongoBackend.connect({
+        url: serverUrl(),
+        ...placeOf(namespace),
+        migrate: false,
+        ...options,
+      }),
   },
 })

@@ -11,12 +11,12 @@ export function serverUrl(): string {
   return url
 }
 
+/** Where a namespace is. */
+export function placeOf(namespace: string): { database: string; collectionPrefix: string } {
+  return { database: DATABASE, collectionPrefix: `${namespace}_` }
+}
+
 /** A backend on a namespace, here and in the processes that the suite spawns. */
 export function connect(namespace: string, options?: BackendOptions): Promise<MongoBackend> {
-  return MongoBackend.connect({
-    url: serverUrl(),
-    database: DATABASE,
-    collectionPrefix: `${namespace}_`,
-    ...options,
-  })
+  return MongoBackend.connect({ url: serverUrl(), ...placeOf(namespace), ...options })
 }

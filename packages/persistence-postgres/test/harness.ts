@@ -1,11 +1,11 @@
 import type { BackendOptions } from '@sayiir/persistence-core'
 import type { ContractHarness } from '@sayiir/persistence-core/contract'
-import { PostgresBackend, type PostgresConnectOptions } from '@sayiir/persistence-postgres'
+import { migrate, PostgresBackend, type PostgresConnectOptions } from '@sayiir/persistence-postgres'
 import type { ServiceInfo } from '@sayiir/services'
 import postgres from 'postgres'
 import { afterAll } from 'vitest'
-import type { Worker } from './least-privileges.ts'
-import { connect, passOn } from './process.ts'
+import { admit, type Worker } from './least-privileges.ts'
+import { connect, connectSetUp, passOn } from './process.ts'
 
 /**
  * How the suite runs on a server.
@@ -47,6 +47,14 @@ export function harnessOf(
           ),
         close: () => client.end(),
       }
+    },
+    leastPrivileges: {
+      setUp: (namespace) =>
+        worker === undefined ? migrate({ url, schema: namespace }) : admit(worker, namespace),
+      connect: connectSetUp,
+      ...(worker === undefined
+        ? undefined
+        : { overreach: (schema: string) => migrate({ url: worker.url, schema: `${schema}_x` }) }),
     },
   }
 }

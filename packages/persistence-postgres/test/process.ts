@@ -19,9 +19,26 @@ export function passOn(place: Place): void {
 
 /** A backend on a namespace, here and in the processes that the suite spawns. */
 export async function connect(namespace: string, given?: BackendOptions): Promise<PostgresBackend> {
-  const { options, worker }: Place = JSON.parse(process.env[VARIABLE] ?? '{"options":{}}')
-  const common = { ...options, schema: namespace, ...given }
-  if (worker === undefined) return PostgresBackend.connect(common)
+  const { options, worker } = place()
+  if (worker === undefined)
+    return PostgresBackend.connect({ ...options, schema: namespace, ...given })
   await admit(worker, namespace)
-  return PostgresBackend.connect({ ...common, url: worker.url, migrate: false })
+  return connectSetUp(namespace, given)
+}
+
+/** A backend on a namespace that was set up, as the user who works there. */
+export function connectSetUp(namespace: string, given?: BackendOptions): Promise<PostgresBackend> {
+  const { options, worker } = place()
+  const url = worker === undefined ? undefined : { url: worker.url }
+  return PostgresBackend.connect({
+    ...options,
+    schema: namespace,
+    ...given,
+    ...url,
+    migrate: false,
+  })
+}
+
+function place(): Place {
+  return JSON.parse(process.env[VARIABLE] ?? '{"options":{}}')
 }

@@ -28,4 +28,13 @@ testBackendContract({
       close: async () => client.disconnect(),
     }
   },
+  leastPrivileges: {
+    setUp: async (namespace) =>
+      (await RedisBackend.connect({ url, keyPrefix: `${namespace}:` })).close(),
+    connect: (namespace, options) => connect(namespace, { migrate: false, ...options }),
+    overreach: async () => {
+      const client = new Redis(withUser(url, user))
+      await client.config('GET', 'maxmemory').finally(() => client.disconnect())
+    },
+  },
 })

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { testBackendContract } from '@sayiir/persistence-core/contract'
-import { SqliteBackend } from '@sayiir/persistence-sqlite'
+import { migrate, SqliteBackend } from '@sayiir/persistence-sqlite'
 import { connect, pathOf } from './process.ts'
 
 /** `DatabaseSync.isOpen` is of a later Node than the first that is supported. */
@@ -28,5 +28,10 @@ testBackendContract({
       isOpen: async () => isOpen(database),
       close: async () => database.close(),
     }
+  },
+  leastPrivileges: {
+    setUp: (namespace) => migrate({ path: pathOf(namespace) }),
+    connect: (namespace, options) =>
+      SqliteBackend.connect({ path: pathOf(namespace), migrate: false, ...options }),
   },
 })

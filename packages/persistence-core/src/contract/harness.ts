@@ -31,6 +31,27 @@ export interface ContractHarness {
   readonly processModule?: URL
   /** The driver's own client on a namespace's store, for `fromClient` (rule M2): the suite checks that closing the backend leaves it open. */
   borrow?(namespace: string): Promise<BorrowedClient>
+  /**
+   * For a store that is set up before it is used, or that has users (rule M5). Left out: there is
+   * nothing to set up apart, and `connect` has all privileges that there are.
+   */
+  readonly leastPrivileges?: LeastPrivileges
+}
+
+/** Setting up apart from running, and running with no more privileges than that takes. */
+export interface LeastPrivileges {
+  /** Sets a namespace up, as a deploy step does, and admits the user that `connect` connects as. May be called again. */
+  setUp(namespace: string): Promise<void>
+  /**
+   * Connects without setting anything up (`migrate: false`): if the store has users, as one with the
+   * privileges that the README lists as the least, and no other.
+   */
+  connect(namespace: string, options?: BackendOptions): Promise<PersistentBackend>
+  /**
+   * As that user, tries what only those may who set up; the suite checks that it is refused. Left
+   * out: the store lets everybody do everything.
+   */
+  overreach?(namespace: string): Promise<unknown>
 }
 
 /** A backend on a client that it does not own. */

@@ -26,6 +26,7 @@ import { historyTests } from './history.ts'
 import { lifecycleTests } from './lifecycle.ts'
 import { lostClaimTests } from './lost-claim.ts'
 import { maintenanceTests } from './maintenance.ts'
+import { privilegeTests } from './privileges.ts'
 import { processTests } from './processes.ts'
 import { retryTests } from './retry.ts'
 import { saveTests } from './save.ts'
@@ -41,7 +42,7 @@ import { timerTests } from './timer.ts'
 import { wakeupTests } from './wakeup.ts'
 
 export type { ContractTest } from './context.ts'
-export type { BorrowedClient, ContractHarness } from './harness.ts'
+export type { BorrowedClient, ContractHarness, LeastPrivileges } from './harness.ts'
 
 /** Every test of the suite, by the noun that it is about. */
 export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = {
@@ -60,7 +61,7 @@ export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = 
   wakeup: wakeupTests,
   concurrency: concurrencyTests,
   maintenance: maintenanceTests,
-  lifecycle: lifecycleTests,
+  lifecycle: [...lifecycleTests, ...privilegeTests],
   arguments: argumentTests,
   processes: processTests,
   fork: [...forkTests, ...forkBranchTests],

@@ -7,7 +7,7 @@ import {
   type InstanceRecord,
   type InstanceStore,
 } from '../../src/adapter.ts'
-import type { ContractHarness } from '../../src/contract/index.ts'
+import type { ContractHarness, LeastPrivileges } from '../../src/contract/index.ts'
 import type {
   BackendOptions,
   ClaimTaskParams,
@@ -28,6 +28,7 @@ export interface WrongBackend {
   readonly breaks: string
   /** Whether the store's clock moves only when the suite moves it: for a flaw that shows for one millisecond. */
   readonly stopped?: boolean
+  readonly leastPrivileges?: LeastPrivileges
   connect(
     namespace: string,
     options?: BackendOptions,
@@ -148,7 +149,12 @@ export function wrong(
 }
 
 /** How the suite starts one: the store's clock is moved, so that nothing waits for an expiry. */
-export function harnessOf({ name, stopped, connect }: WrongBackend): ContractHarness {
+export function harnessOf({
+  name,
+  stopped,
+  leastPrivileges,
+  connect,
+}: WrongBackend): ContractHarness {
   const clock = new StoreClock(stopped)
   return {
     name,
@@ -161,6 +167,7 @@ export function harnessOf({ name, stopped, connect }: WrongBackend): ContractHar
     },
     connect: (namespace, options) => connect(namespace, options, clock),
     elapse: async (ms) => clock.elapse(ms),
+    ...(leastPrivileges === undefined ? undefined : { leastPrivileges }),
   }
 }
 

@@ -8,6 +8,7 @@ import { wrongForks } from './forks.ts'
 import { wrongHandedOut } from './handed-out.ts'
 import { wrongListings } from './listings.ts'
 import { wrongLifecycles, wrongMaintenance } from './maintenance.ts'
+import { wrongPrivileges } from './privileges.ts'
 import { wrongRepeats } from './repeats.ts'
 import { wrongSaves } from './saves.ts'
 import { wrongSignals } from './signals.ts'
@@ -32,4 +33,5 @@ export const wrongBackends: readonly WrongBackend[] = [
   ...wrongMaintenance,
   ...wrongStats,
   ...wrongLifecycles,
+  ...wrongPrivileges,
 ]
