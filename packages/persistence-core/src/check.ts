@@ -28,9 +28,12 @@ function isLonger(text: string, max: number): boolean {
 }
 
 function describe(value: unknown): string {
-  if (value === null) return 'null'
-  if (typeof value === 'object')
-    return Array.isArray(value) ? 'an array' : `a ${value.constructor?.name ?? 'bare'} object`
+  if (value === null || value === undefined) return String(value)
+  if (Array.isArray(value)) return 'an array'
+  if (typeof value === 'object') {
+    const { name = 'Object' } = value.constructor ?? {}
+    return name === 'Object' ? 'an object' : `an object of ${name}`
+  }
   return typeof value === 'string' ? 'a string' : `${typeof value} ${String(value).slice(0, 40)}`
 }
 

@@ -107,6 +107,10 @@ export function checkConnectOptions(value: unknown): {
       throw new TypeError(`${name} must be a string`)
     }
   }
+  // The driver would take anything else for a host of its own. Not repeated: it may hold a password.
+  if (typeof url === 'string' && !/^postgres(ql)?:\/\//i.test(url)) {
+    throw new TypeError('url must begin with postgres:// or postgresql://')
+  }
   if (password !== undefined && typeof password !== 'string' && typeof password !== 'function') {
     throw new TypeError('password must be a string, or a function that gives one')
   }

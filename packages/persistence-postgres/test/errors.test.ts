@@ -1,4 +1,5 @@
 import { BackendError } from '@sayiir/persistence-core'
+import { PostgresBackend } from '@sayiir/persistence-postgres'
 import { expect, test } from 'vitest'
 import { toBackendError } from '../src/errors.ts'
 
@@ -46,3 +47,11 @@ test("what is not the driver's stays as it is", () => {
   const own = new BackendError('CONFLICT', 'moved')
   expect(toBackendError(own)).toBe(own)
 })
+
+test.each(['localhost:5432/app', 'http://joe:secret@127.0.0.1/app', 'joe:secret@127.0.0.1'])(
+  'the url %j is refused before any server is asked, and not repeated',
+  async (url) => {
+    const error = await PostgresBackend.connect({ url }).catch((reason: unknown) => reason)
+    expect(error).toEqual(new TypeError('url must begin with postgres:// or postgresql://'))
+  },
+)

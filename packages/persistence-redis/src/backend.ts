@@ -2,6 +2,7 @@ import type { Capabilities } from '@sayiir/persistence-core'
 import { OptimisticBackend } from '@sayiir/persistence-core/adapter'
 import { checkServers, dropConnection, makeClient } from './client.ts'
 import { Connection, type RedisClient } from './connection.ts'
+import { whyNotConnected } from './errors.ts'
 import type { Layout } from './layout.ts'
 import {
   type CheckedOptions,
@@ -58,13 +59,20 @@ export class RedisBackend extends OptimisticBackend {
     const { target, ...checked } = checkConnectOptions(options)
     const client = makeClient(target, checked.commandTimeoutMs)
     const release = async (): Promise<void> => client.disconnect()
+    let told: Error | null = null
+    const listen = (error: Error): void => {
+      told = error
+    }
+    client.on('error', listen)
     try {
       const connection = new Connection(client, checked, () => dropConnection(client))
       await connection.within(client.connect())
       return await RedisBackend.#open(connection, checked, release)
     } catch (error) {
       client.disconnect()
-      throw error
+      throw whyNotConnected(error, told)
+    } finally {
+      client.off('error', listen)
     }
   }
 

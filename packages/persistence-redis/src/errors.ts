@@ -71,6 +71,16 @@ export function toBackendError(error: unknown): unknown {
   return error
 }
 
+/**
+ * Why a client could not connect: the call itself only says that the connection was closed.
+ *
+ * @param told What the client last told as an event; it may be that a password was refused.
+ */
+export function whyNotConnected(error: unknown, told: Error | null): unknown {
+  const reason = BackendError.is(error, 'UNAVAILABLE') ? toBackendError(told) : null
+  return BackendError.is(reason) ? reason : error
+}
+
 /** The server did not answer in time. */
 export function timedOut(ms: number): BackendError {
   return new BackendError(

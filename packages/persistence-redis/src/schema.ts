@@ -19,7 +19,7 @@ export async function setUp(connection: Connection, options: CheckedOptions): Pr
   const wanted = shards ?? (isCluster(connection.client) ? CLUSTER_SHARDS : 1)
   const stored = await describe(connection, keyPrefix, wanted, migrate)
   if (stored === null) {
-    const message = `there is nothing under the key prefix ${JSON.stringify(keyPrefix)}: run migrate(), or connect without migrate: false`
+    const message = `there is nothing under the key prefix ${JSON.stringify(keyPrefix)}: connect once without migrate: false, which sets it up`
     throw new BackendError('SCHEMA', message)
   }
   if (shards !== null && shards !== stored) {

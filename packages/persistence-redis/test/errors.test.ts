@@ -68,6 +68,7 @@ test('a server that is not there is UNAVAILABLE in bounded time, and the passwor
   const error = await failureOf(RedisBackend.connect({ url, commandTimeoutMs: 500 }))
   expect(error).toMatchObject({ code: 'UNAVAILABLE', retryable: true })
   expect(performance.now() - startedAt).toBeLessThan(3000)
+  expect(error.message).toContain('ECONNREFUSED')
   expect(error.message).not.toContain('hunter2')
 })
 
