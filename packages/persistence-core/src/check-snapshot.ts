@@ -15,14 +15,9 @@ import {
   checkTime,
   MAX_PENDING_TASKS,
 } from './check.ts'
+import { checkRetry } from './check-retry.ts'
 import type { Branches, JoinTask, PendingTask, Position, TaskResult } from './position.ts'
-import type {
-  RetryPolicy,
-  TaskDeadline,
-  TaskRetry,
-  WorkflowSnapshot,
-  WorkflowState,
-} from './snapshot.ts'
+import type { TaskDeadline, WorkflowSnapshot, WorkflowState } from './snapshot.ts'
 
 /** How a snapshot's results are taken over; a backend may keep those that it made itself. */
 export type TakeResult = (result: TaskResult, name: string) => TaskResult
@@ -31,12 +26,14 @@ export type TakeResult = (result: TaskResult, name: string) => TaskResult
  * Checks a whole snapshot, as `saveSnapshot` takes it, and copies all of it, so that nothing that
  * the caller writes into it later is seen.
  *
+ * @param empty Stands for every map that has nothing in it; left out: each is one of its own.
  * @throws `TypeError`, `RangeError`, `PAYLOAD_TOO_LARGE`.
  */
 export function checkSnapshot(
   value: unknown,
   maxPayloadBytes: number,
   takeResult?: TakeResult,
+  empty?: ReadonlyMap<string, never>,
 ): WorkflowSnapshot {
   const from = checkObject(value, 'snapshot')
   const take = takeResult ?? ((result, name) => copyResult(result, name, maxPayloadBytes))
@@ -51,12 +48,12 @@ export function checkSnapshot(
       initialInput === null || initialInput === undefined
         ? null
         : checkPayload(initialInput, 'initialInput', maxPayloadBytes),
-    state: checkState(from.state, maxPayloadBytes, take),
+    state: checkState(from.state, maxPayloadBytes, take, empty),
     priority: checkPriority(from.priority, 'priority'),
     tags: checkTags(from.tags, 'tags'),
     deadline: checkDeadline(from.deadline, 'deadline'),
-    retries: checkRetries(from.retries),
-    loopIterations: checkLoopIterations(from.loopIterations),
+    retries: checkEntries(from.retries, 'retries', checkRetry, empty),
+    loopIterations: checkEntries(from.loopIterations, 'loopIterations', checkIteration, empty),
     traceParent: checkTextOrNull(from.traceParent, 'traceParent'),
   }
 }
@@ -70,7 +67,12 @@ export function copyResult(value: unknown, name: string, maxPayloadBytes: number
   }
 }
 
-function checkState(value: unknown, maxPayloadBytes: number, take: TakeResult): WorkflowState {
+function checkState(
+  value: unknown,
+  maxPayloadBytes: number,
+  take: TakeResult,
+  empty: ReadonlyMap<string, never> | undefined,
+): WorkflowState {
   const from = checkObject(value, 'state')
   const status = checkOneOf(from.status, 'state.status', [
     'in-progress',
@@ -84,14 +86,7 @@ function checkState(value: unknown, maxPayloadBytes: number, take: TakeResult): 
       'state.completedTasks is missing: a SnapshotHead can not be saved, because its outputs would be lost; load the snapshot, or use commitTask or saveTaskResult',
     )
   }
-  const completedTasks = new Map<string, TaskResult>()
-  for (const [key, entry] of checkMap(from.completedTasks, 'state.completedTasks')) {
-    const result = take(entry as TaskResult, 'state.completedTasks value')
-    if (result.taskId !== key) {
-      throw new TypeError('state.completedTasks must have each result under its own taskId')
-    }
-    completedTasks.set(result.taskId, result)
-  }
+  const completedTasks = checkCompletedTasks(from.completedTasks, take, empty)
   switch (status) {
     case 'completed':
       return {
@@ -127,6 +122,24 @@ function checkState(value: unknown, maxPayloadBytes: number, take: TakeResult): 
       }
     }
   }
+}
+
+function checkCompletedTasks(
+  value: unknown,
+  take: TakeResult,
+  empty: ReadonlyMap<string, never> | undefined,
+): ReadonlyMap<string, TaskResult> {
+  const from = checkMap(value, 'state.completedTasks')
+  if (from.size === 0 && empty !== undefined) return empty
+  const completedTasks = new Map<string, TaskResult>()
+  for (const [key, entry] of from) {
+    const result = take(entry as TaskResult, 'state.completedTasks value')
+    if (result.taskId !== key) {
+      throw new TypeError('state.completedTasks must have each result under its own taskId')
+    }
+    completedTasks.set(result.taskId, result)
+  }
+  return completedTasks
 }
 
 /** Checks a position with absolute times and copies it. */
@@ -295,49 +308,19 @@ export function checkDeadline(value: unknown, name: string): TaskDeadline | null
   }
 }
 
-function checkRetries(value: unknown): ReadonlyMap<string, TaskRetry> {
-  const retries = new Map<string, TaskRetry>()
-  for (const [taskId, entry] of checkMap(value, 'retries')) {
-    const from = checkObject(entry, 'retries value')
-    retries.set(checkId(taskId, 'retries key'), {
-      attempts: checkInteger(from.attempts, 'retries.attempts', 1),
-      lastError: checkText(from.lastError, 'retries.lastError'),
-      lastFailedWorker: checkIdOrNull(from.lastFailedWorker, 'retries.lastFailedWorker'),
-      nextRetryAt: checkTime(from.nextRetryAt, 'retries.nextRetryAt'),
-      ...(from.policy === undefined ? undefined : { policy: checkPolicy(from.policy) }),
-    })
-  }
-  return retries
+function checkEntries<T>(
+  value: unknown,
+  name: string,
+  checkOne: (value: unknown) => T,
+  empty: ReadonlyMap<string, never> | undefined,
+): ReadonlyMap<string, T> {
+  const from = checkMap(value, name)
+  if (from.size === 0 && empty !== undefined) return empty
+  const entries = new Map<string, T>()
+  for (const [key, entry] of from) entries.set(checkId(key, `${name} key`), checkOne(entry))
+  return entries
 }
 
-function checkPolicy(value: unknown): RetryPolicy {
-  const from = checkObject(value, 'retries.policy')
-  const { backoffMultiplier, maxDelayMs } = from
-  if (
-    typeof backoffMultiplier !== 'number' ||
-    !Number.isFinite(backoffMultiplier) ||
-    backoffMultiplier < 0
-  ) {
-    throw new RangeError('retries.policy.backoffMultiplier must be a finite number, 0 or more')
-  }
-  return {
-    maxRetries: checkInteger(from.maxRetries, 'retries.policy.maxRetries', 0),
-    initialDelayMs: checkDelay(from.initialDelayMs, 'retries.policy.initialDelayMs'),
-    backoffMultiplier,
-    maxDelayMs:
-      maxDelayMs === null || maxDelayMs === undefined
-        ? null
-        : checkDelay(maxDelayMs, 'retries.policy.maxDelayMs'),
-  }
-}
-
-function checkLoopIterations(value: unknown): ReadonlyMap<string, number> {
-  const iterations = new Map<string, number>()
-  for (const [loopId, iteration] of checkMap(value, 'loopIterations')) {
-    iterations.set(
-      checkId(loopId, 'loopIterations key'),
-      checkInteger(iteration, 'loopIterations', 0),
-    )
-  }
-  return iterations
+function checkIteration(value: unknown): number {
+  return checkInteger(value, 'loopIterations', 0)
 }

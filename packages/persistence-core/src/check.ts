@@ -164,7 +164,8 @@ export function checkPriority(value: unknown, name: string): number | null {
 
 /** At most 32 ids, copied. */
 export function checkTags(value: unknown, name: string): readonly string[] {
-  if (value === undefined) return []
+  // Most have none, which there is nothing to copy of.
+  if (value === undefined || (Array.isArray(value) && value.length === 0)) return []
   const tags = checkIds(value, name)
   if (tags.length > MAX_TAGS)
     throw new RangeError(`${name} must have at most ${MAX_TAGS} tags, got ${tags.length}`)

@@ -67,11 +67,17 @@ export abstract class CheckedBackend implements PersistentBackend {
     return this.#life
   }
 
-  async saveSnapshot(snapshot: WorkflowSnapshot, options?: SaveOptions): Promise<WorkflowSnapshot> {
-    const { snapshots } = this.calls
-    const checked = checkSnapshot(snapshot, this.#maxPayloadBytes, snapshots.takeResult)
-    const conditions = checkSaveOptions(options, checked)
-    return this.#run(options, () => snapshots.saveSnapshot(checked, conditions))
+  // Not an async function: of the promises of each call the last is the one that is handed out.
+  saveSnapshot(snapshot: WorkflowSnapshot, options?: SaveOptions): Promise<WorkflowSnapshot> {
+    try {
+      const { snapshots } = this.calls
+      const { takeResult, empty } = snapshots
+      const checked = checkSnapshot(snapshot, this.#maxPayloadBytes, takeResult, empty)
+      const conditions = checkSaveOptions(options, checked)
+      return this.#run(options, () => snapshots.saveSnapshot(checked, conditions))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   async loadSnapshot(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {

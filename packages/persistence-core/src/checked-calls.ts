@@ -32,6 +32,11 @@ export type RunStep = <T>(work: () => Reply<T>) => Promise<T>
 export interface SnapshotCalls {
   /** How results of a snapshot that is saved are checked and copied, where that is not as ever. */
   readonly takeResult?: TakeResult
+  /**
+   * What stands for every map of a snapshot that has nothing in it, where none that is saved is handed
+   * out again without being copied.
+   */
+  readonly empty?: ReadonlyMap<string, never>
   saveSnapshot(snapshot: WorkflowSnapshot, conditions: CheckedSaveOptions): Reply<WorkflowSnapshot>
   loadSnapshot(instanceId: string): Reply<WorkflowSnapshot>
   deleteSnapshot(instanceId: string): Reply<void>

@@ -26,6 +26,7 @@ import {
   type WriteResult,
 } from '../src/adapter.ts'
 import type { InstanceStatus, TaskClaimRef, TaskResult } from '../src/index.ts'
+import { copyHead } from '../src/optimistic/hand-out.ts'
 
 /** What one instance comes to in this store. */
 interface Row {
@@ -117,6 +118,7 @@ export class MapStore implements OptimisticStore {
       row.eventIds.add(keyOf({ signalName: event.signalName, eventId: event.eventId }))
     row.stored = {
       ...after,
+      head: write.plain === 'start' ? copyHead(after.head) : after.head,
       entries: entriesAfter(before === null ? [] : row.stored.entries, write),
     }
     if (isEnded(after.head.state.status)) {

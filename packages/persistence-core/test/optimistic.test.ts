@@ -123,6 +123,35 @@ test('a new instance, and each further save of what was saved, are one call of t
   expect((await backend.loadSnapshot('i')).state.completedTasks?.size).toBe(5)
 })
 
+test('A3 what is saved with many others shares nothing with what is stored, nor they with each other', async () => {
+  const backend = open(new MapStore(() => Date.now()))
+  const ids = Array.from({ length: 250 }, (_, index) => `i${index}`)
+  await backend.saveSnapshot(started('before'))
+  const given = ids.map((instanceId) => started(instanceId))
+  const saved = await Promise.all(given.map((snapshot) => backend.saveSnapshot(snapshot)))
+  for (const [index, snapshot] of saved.entries()) {
+    expect(snapshot).toEqual(await backend.loadSnapshot(ids[index] ?? ''))
+    expect(snapshot.initialInput).not.toBe(given[index]?.initialInput)
+  }
+  const first = saved[0] ?? expect.fail()
+  const { completedTasks } = first.state
+  for (const map of [completedTasks, first.retries, first.loopIterations]) {
+    ;(map as Map<string, unknown>).set('own', 1)
+  }
+  first.initialInput?.fill(0)
+  for (const instanceId of ids) {
+    const { initialInput, state, retries, loopIterations } = await backend.loadSnapshot(instanceId)
+    expect(initialInput).toEqual(bytes('in'))
+    expect(state.completedTasks.size + retries.size + loopIterations.size).toBe(0)
+  }
+  const next = await Promise.all(
+    ids.map((instanceId) => backend.saveSnapshot(started(`${instanceId} next`))),
+  )
+  for (const { state, retries, loopIterations } of next) {
+    expect(state.completedTasks.size + retries.size + loopIterations.size).toBe(0)
+  }
+})
+
 test('S6 a save sends no output that is stored, also after a load and in a loop', async () => {
   const watched = new Watched()
   const sent: string[][] = []

@@ -2,19 +2,21 @@ import type { SnapshotHead, TaskWakeup } from '@sayiir/persistence-core'
 import type { DispatchEntry, InstanceWrite, WriteResult } from '@sayiir/persistence-core/adapter'
 import type { Client } from './client.ts'
 import { encodeStored } from './encode.ts'
-import { alike, base64Of, hexOf, plain } from './literals.ts'
+import { alike, hexOf, plain } from './literals.ts'
 import { classOf, json, number } from './records.ts'
 import type { Routes } from './routes.ts'
 
 const CREATE = `SELECT now_ms, failed FROM {s}.create_plain($1::text, $2::text, $3::text,
-  $4::text::bigint[], $5::text, $6::text::bigint, $7::text, $8::text, $9::text::bigint, $10::text::smallint,
-  $11::text)`
+  $4::text::integer[], $5::text::bigint[], $6::text, $7::text::bigint, $8::text, $9::text, $10::text::bigint,
+  $11::text::smallint, $12::text)`
 
 const CREATE_ONE = `SELECT {s}.create_one($1::text, $2::text::uuid, $3::text::bigint, $4::text, $5::text,
   $6::text::bigint, $7::text, $8::text, $9::text::bigint, $10::text::smallint, $11::text)`
 
 /** Stands for no payload, which an empty text is not. */
 const NONE = '-'
+/** The size of no payload. */
+const NO_BYTES = -1
 /** Between ids; JSON and base64 have none. */
 const SEPARATOR = '\u0001'
 
@@ -23,23 +25,25 @@ const SEPARATOR = '\u0001'
  * and input. Else null.
  */
 export function commonTask(writes: readonly InstanceWrite[]): DispatchEntry | null {
-  const [first] = writes
-  const entry = first?.after.entries[0]
+  const first = writes[0]?.after
+  const entry = first?.entries[0]
+  const toleranceMs = writes[0]?.toleranceMs
   if (first === undefined || entry === undefined) return null
-  const { definitionHash } = first.after.head
-  const isAlike = writes.every(({ plain: kind, instanceId, after, toleranceMs }) => {
-    const [own] = after.entries
-    return (
-      kind === 'start' &&
+  for (const write of writes) {
+    const { head, entries } = write.after
+    // By its place: to take an array apart is to iterate over it.
+    const own = entries[0]
+    const isAlike =
+      write.plain === 'start' &&
       own?.taskId === entry.taskId &&
       own.priority === entry.priority &&
       isSame(own.tags, entry.tags) &&
-      after.head.definitionHash === definitionHash &&
-      toleranceMs === first.toleranceMs &&
-      !instanceId.includes(SEPARATOR)
-    )
-  })
-  return isAlike ? entry : null
+      head.definitionHash === first.head.definitionHash &&
+      write.toleranceMs === toleranceMs &&
+      !write.instanceId.includes(SEPARATOR)
+    if (!isAlike) return null
+  }
+  return entry
 }
 
 /** Makes new instances that all wait for `entry`, in one statement of few parameters. */
@@ -69,26 +73,49 @@ export async function createPlain(
       time > 0 ? { written: true, now: time, next: null, due: [] } : { written: false, now: -time },
     ]
   }
-  const afters = writes.map((write) => write.after)
-  const heads = afters.every((one) => one === after || isSameRecord(one.head, after.head))
-    ? [head]
-    : afters.map(encodeStored)
   const [row = []] = await client.query(CREATE, [
-    afters.map((one) => one.head.instanceId).join(SEPARATOR),
-    afters.map((one) => one.generation).join(SEPARATOR),
-    afters.map((one) => inputOf(one.head)).join(SEPARATOR),
-    ...[plain(alike(writes.map((write) => write.at))), heads.join(SEPARATOR), String(toleranceMs)],
-    ...[definitionHash, entry.taskId, String(classOf(route, entry)), String(entry.priority)],
-    JSON.stringify(wakeup),
+    ...columnsOf(writes, head),
+    ...[String(toleranceMs), definitionHash, entry.taskId, String(classOf(route, entry))],
+    ...[String(entry.priority), JSON.stringify(wakeup)],
   ])
   const now = number(row, 0)
   const made: WriteResult = { written: true, now, next: null, due: [] }
-  const failed = new Set(json<string[]>(row, 1))
+  const failedIds = json<string[]>(row, 1)
+  if (failedIds === null) return writes.map(() => made)
+  const failed = new Set(failedIds)
   return writes.map(({ instanceId: id }) => (failed.has(id) ? { written: false, now } : made))
 }
 
-function inputOf({ initialInput }: SnapshotHead): string {
-  return initialInput === null ? NONE : base64Of(initialInput)
+/** What differs, as one text each: a string for each row would be a third of what is allocated for it. */
+function columnsOf(writes: readonly InstanceWrite[], commonHead: string): string[] {
+  const first = (writes[0] as InstanceWrite).after.head
+  const ids: string[] = []
+  const generations: string[] = []
+  const times: number[] = []
+  const inputs: Uint8Array[] = []
+  const sizes: number[] = []
+  let heads: string[] | null = null
+  for (const { after, at } of writes) {
+    const { head } = after
+    const { initialInput } = head
+    ids.push(head.instanceId)
+    generations.push(after.generation)
+    times.push(at)
+    sizes.push(initialInput === null ? NO_BYTES : initialInput.byteLength)
+    if (initialInput !== null) inputs.push(initialInput)
+    if (heads === null && !isSameRecord(head, first)) {
+      heads = writes.slice(0, ids.length - 1).map(() => commonHead)
+    }
+    heads?.push(encodeStored(after))
+  }
+  return [
+    ids.join(SEPARATOR),
+    generations.join(SEPARATOR),
+    Buffer.concat(inputs).toString('base64'),
+    plain(alike(sizes)),
+    plain(alike(times)),
+    heads === null ? commonHead : heads.join(SEPARATOR),
+  ]
 }
 
 /** Whether two instances at a task are the same but for what has columns: as they nearly always are, and soon seen. */

@@ -15,7 +15,8 @@ export type Send = (writes: readonly InstanceWrite[]) => Promise<readonly WriteR
 export async function sendInOrder(
   writes: readonly InstanceWrite[],
   send: Send,
-): Promise<Outcome[]> {
+): Promise<readonly Outcome[]> {
+  if (isInOrder(writes)) return sendApart(writes, send)
   const outcomes: Outcome[] = []
   let left = writes.map((write, index) => ({ write, index }))
   left.sort(({ write: a }, { write: b }) => (a.instanceId < b.instanceId ? -1 : 1))
@@ -36,6 +37,15 @@ export async function sendInOrder(
     left = again
   }
   return outcomes
+}
+
+/** Whether each id comes after the one before it, as those do that are counted up or tell the time. */
+function isInOrder(writes: readonly InstanceWrite[]): boolean {
+  for (let index = 1; index < writes.length; index += 1) {
+    const before = writes[index - 1] as InstanceWrite
+    if (before.instanceId >= (writes[index] as InstanceWrite).instanceId) return false
+  }
+  return true
 }
 
 /**

@@ -25,11 +25,16 @@ test('of new instances that are made together each is as it was given', async ()
   ]
   // An id with what stands between ids is not sent so.
   const apart = [started('first\u0001second'), started('third')]
-  for (const together of [all, apart]) {
+  const sized = ['ab', 'cd', 'ef'].map((text) =>
+    started(`same size ${text}`, { initialInput: new TextEncoder().encode(text) }),
+  )
+  const none = [started('none a'), started('none b')]
+  const groups = [all, apart, sized, none]
+  for (const together of groups) {
     const made = await Promise.all(together.map((snapshot) => backend.saveSnapshot(snapshot)))
     expect(made.map(({ revision }) => revision)).toEqual(together.map(() => 1))
   }
-  for (const { instanceId, initialInput, traceParent, deadline } of [...all, ...apart]) {
+  for (const { instanceId, initialInput, traceParent, deadline } of groups.flat()) {
     expect(await backend.loadSnapshot(instanceId)).toMatchObject({
       ...{ instanceId, initialInput, traceParent, deadline },
       state: { status: 'in-progress', position: { kind: 'at-task', taskId: 'a' } },

@@ -42,7 +42,9 @@ export interface CallQueueOptions<Call, Reply> {
  */
 export class CallQueue<Call, Reply> {
   readonly #options: CallQueueOptions<Call, Reply>
-  readonly #waiting: Waiting<Call, Reply>[] = []
+  /** Calls that wait, and in the same order who waits for them. */
+  readonly #calls: Call[] = []
+  readonly #callers: Caller<Reply>[] = []
   /** Groups on their way. */
   #inFlight = 0
   /** Calls without a reply. */
@@ -57,15 +59,16 @@ export class CallQueue<Call, Reply> {
 
   /** Sends a call, with what else waits. */
   call(call: Call): Promise<Reply> {
-    const { promise, resolve, reject } = Promise.withResolvers<Reply>()
-    this.#waiting.push({ call, resolve, reject })
+    const caller = Promise.withResolvers<Reply>()
+    this.#calls.push(call)
+    this.#callers.push(caller)
     const isAlone = this.#open === 0
     const isAtOnce = isAlone && this.#wasAlone && this.#options.aloneAtOnce === true
     this.#wasAlone = isAlone
     this.#open += 1
-    if (isAtOnce) void this.#send(this.#take())
+    if (isAtOnce) void this.#sendNext()
     else this.#schedule()
-    return promise
+    return caller.promise
   }
 
   /**
@@ -73,12 +76,12 @@ export class CallQueue<Call, Reply> {
    * its own, since a driver writes after a promise or two: the store works on it while the next is encoded.
    */
   #schedule(): void {
-    if (this.#scheduled || this.#waiting.length === 0 || !this.#maySend()) return
+    if (this.#scheduled || this.#calls.length === 0 || !this.#maySend()) return
     this.#scheduled = true
     const send = (): void => {
       this.#scheduled = false
-      if (this.#waiting.length === 0 || !this.#maySend()) return
-      void this.#send(this.#take())
+      if (this.#calls.length === 0 || !this.#maySend()) return
+      void this.#sendNext()
       this.#schedule()
     }
     // After all promises that are resolved by now.
@@ -88,43 +91,44 @@ export class CallQueue<Call, Reply> {
 
   #maySend(): boolean {
     const { maxCalls, maxInFlight, maxFullInFlight = maxInFlight } = this.#options
-    return this.#inFlight < (this.#waiting.length < maxCalls ? maxInFlight : maxFullInFlight)
+    return this.#inFlight < (this.#calls.length < maxCalls ? maxInFlight : maxFullInFlight)
   }
 
-  #take(): Waiting<Call, Reply>[] {
+  /** Of those that wait how many travel together next. */
+  #nextCount(): number {
     const { maxCalls, maxBytes, sizeOf } = this.#options
+    const most = Math.min(maxCalls, this.#calls.length)
     let count = 0
     let bytes = 0
-    for (const { call } of this.#waiting) {
-      bytes += sizeOf(call)
-      if (count > 0 && (count === maxCalls || bytes > maxBytes)) break
+    while (count < most) {
+      bytes += sizeOf(this.#calls[count] as Call)
+      if (count > 0 && bytes > maxBytes) break
       count += 1
     }
-    return this.#waiting.splice(0, count)
+    return count
   }
 
-  async #send(group: readonly Waiting<Call, Reply>[]): Promise<void> {
+  async #sendNext(): Promise<void> {
+    const count = this.#nextCount()
+    const calls = this.#calls.splice(0, count)
+    const callers = this.#callers.splice(0, count)
     this.#inFlight += 1
     try {
-      const replies = await this.#options.send(group.map(({ call }) => call))
-      for (let index = 0; index < group.length; index += 1) {
-        const { resolve, reject } = group[index] as Waiting<Call, Reply>
+      const replies = await this.#options.send(calls)
+      for (let index = 0; index < count; index += 1) {
+        const caller = callers[index] as Caller<Reply>
         const reply = replies[index] as Reply | CallFailure
-        if (reply instanceof CallFailure) reject(reply.error)
-        else resolve(reply)
+        if (reply instanceof CallFailure) caller.reject(reply.error)
+        else caller.resolve(reply)
       }
     } catch (error) {
-      for (const { reject } of group) reject(error)
+      for (const caller of callers) caller.reject(error)
     } finally {
       this.#inFlight -= 1
-      this.#open -= group.length
+      this.#open -= count
       this.#schedule()
     }
   }
 }
 
-interface Waiting<Call, Reply> {
-  readonly call: Call
-  resolve(reply: Reply): void
-  reject(error: unknown): void
-}
+type Caller<Reply> = PromiseWithResolvers<Reply>

@@ -32,6 +32,18 @@ export function copyWhole(head: SnapshotHead, completedTasks: CompletedTasks): W
   return copy as WorkflowSnapshot
 }
 
+/**
+ * A head without outputs that nobody else has from now on, and that was copied when it came. Only what
+ * it may share with others is replaced.
+ */
+export function giveAway(head: SnapshotHead): WorkflowSnapshot {
+  return Object.assign(head, {
+    state: { ...head.state, completedTasks: new Map() },
+    retries: new Map(head.retries),
+    loopIterations: new Map(head.loopIterations),
+  }) as WorkflowSnapshot
+}
+
 function copyState(state: HeadState): HeadState {
   switch (state.status) {
     case 'in-progress':

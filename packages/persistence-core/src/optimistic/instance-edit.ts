@@ -18,6 +18,7 @@ import { STORED_ELSEWHERE } from '../stored-elsewhere.ts'
 import type { TaskClaimRef } from '../task-claim-store.ts'
 import { branchResults, mapBranches } from './branches.ts'
 import { entryChanges } from './entry-changes.ts'
+import { newGeneration } from './generation.ts'
 import type { InstanceWrite, OptimisticStore, StoredInstance } from './store.ts'
 import { CLOCK_TOLERANCE_MS, timeOfChange } from './time-of-change.ts'
 
@@ -234,7 +235,7 @@ export class InstanceEdit {
     const ended = isEnded(this.head.state.status)
     const paused = this.head.state.status === 'paused'
     const after: StoredInstance = {
-      generation: before?.generation ?? crypto.randomUUID(),
+      generation: before?.generation ?? newGeneration(),
       version: (before?.version ?? 0) + 1,
       head: mapBranches(this.head, (result) => this.#asStored(result)),
       entries: this.#entries,

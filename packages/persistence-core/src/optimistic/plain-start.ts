@@ -1,11 +1,12 @@
 import type { SnapshotHead, WorkflowSnapshot } from '../snapshot.ts'
+import { newGeneration } from './generation.ts'
 import { plainEntry } from './plain-entry.ts'
 import type { InstanceWrite } from './store.ts'
 import { CLOCK_TOLERANCE_MS } from './time-of-change.ts'
 
 const NO_CHANGES: readonly never[] = []
 /** Of all that have none: what is kept is copied before it is handed out, and maps are large. */
-const NOTHING: ReadonlyMap<string, never> = new Map<string, never>()
+export const NOTHING: ReadonlyMap<string, never> = new Map<string, never>()
 
 /**
  * What most new instances are: at a task, with nothing done yet. The same as core's rules make of
@@ -44,7 +45,7 @@ export function plainStart(snapshot: WorkflowSnapshot, at: number): InstanceWrit
     plain: 'start',
     before: null,
     after: {
-      generation: crypto.randomUUID(),
+      generation: newGeneration(),
       version: 1,
       head,
       entries,

@@ -4,7 +4,7 @@ import { InstanceCache } from './instance-cache.ts'
 import { KnownResults } from './known-results.ts'
 import type { InstanceWrite, OptimisticStore, StoredInstance, WriteResult } from './store.ts'
 import { StoreClock } from './store-clock.ts'
-import { Turns } from './turns.ts'
+import { type Turn, Turns } from './turns.ts'
 
 /** Changes that are refused this often in a row mean that the store's compare-and-set does not work. */
 const MAX_TRIES = 1000
@@ -33,8 +33,11 @@ export type Landed = Extract<WriteResult, { readonly written: true }>
 export interface Decision<T> {
   /** Null: nothing. */
   readonly write: InstanceWrite | null
-  /** @param after What is stored now; null where nothing was written. */
-  reply(after: StoredInstance | null, result: Landed | null): T | Promise<T>
+  /**
+   * @param after What is stored now; null where nothing was written.
+   * @param isKept Whether anybody may have kept that, or a part of it.
+   */
+  reply(after: StoredInstance | null, result: Landed | null, isKept: boolean): T | Promise<T>
 }
 
 /** What a change is worked out from. */
@@ -46,6 +49,8 @@ export interface Basis {
   /** Whether it is only a guess: then nothing may be concluded from it but a write. */
   readonly isGuess: boolean
 }
+
+type Decide<T> = (basis: Basis) => Decision<T> | Promise<Decision<T>>
 
 /** How a change gets at what is stored. */
 export interface ChangeOptions {
@@ -93,17 +98,11 @@ export class Session {
    *
    * @throws what `decide` throws, unless that was from a guess.
    */
-  change<T>(
-    instanceId: string,
-    decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
-    options: ChangeOptions = {},
-  ): Promise<T> {
-    return (
-      this.#turns
-        .run(instanceId, () => this.#change(instanceId, decide, options))
-        // Not within the turn: an answer may have to change an instance, of its own turn.
-        .then(({ decision, after, result }) => decision.reply(after, result))
-    )
+  change<T>(instanceId: string, decide: Decide<T>, options: ChangeOptions = {}): Promise<T> {
+    const turn = this.#turns.begin(instanceId)
+    return turn instanceof Promise
+      ? turn.then((own) => this.#change(own, decide, options))
+      : this.#change(turn, decide, options)
   }
 
   /** As `change`, of an instance that must be there. */
@@ -124,36 +123,59 @@ export class Session {
 
   // What most changes come through, with as few promises as can be: with a thousand in flight they
   // are what it costs.
-  #change<T>(
-    instanceId: string,
-    decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
-    { guess, read }: ChangeOptions,
-  ): Promise<Changed<T>> {
-    const otherwise = (): Promise<Changed<T>> => this.#readAndChange(instanceId, decide, read)
-    if (guess === undefined || !this.clock.isKnown) return otherwise()
+  #change<T>(turn: Turn, decide: Decide<T>, { guess, read }: ChangeOptions): Promise<T> {
+    if (guess === undefined || !this.clock.isKnown) return this.#changeRead(turn, decide, read)
     // The guess is of when the turn came, which may be after another change.
-    const decided = this.#guess(decide, this.cache.get(instanceId) ?? guess)
+    const decided = this.#guess(decide, this.cache.get(turn.key) ?? guess)
     return decided instanceof Promise
-      ? decided.then((decision) => this.#writeGuess(decision, otherwise))
-      : this.#writeGuess(decided, otherwise)
+      ? decided.then(
+          (decision) => this.#writeGuess(turn, decision, decide, read),
+          (error) => this.#fail(turn, error),
+        )
+      : this.#writeGuess(turn, decided, decide, read)
   }
 
   #writeGuess<T>(
+    turn: Turn,
     decision: Decision<T> | null,
-    otherwise: () => Promise<Changed<T>>,
-  ): Promise<Changed<T>> {
+    decide: Decide<T>,
+    read: ChangeOptions['read'],
+  ): Promise<T> {
     const write = decision?.write
-    if (write == null) return otherwise()
-    return this.#write(write).then((result) =>
-      result.written
-        ? { decision: decision as Decision<T>, after: write.after, result }
-        : otherwise(),
+    if (write == null) return this.#changeRead(turn, decide, read)
+    return this.#send(write).then(
+      (result) => {
+        const isKept = this.#wrote(result, write)
+        if (!result.written) return this.#changeRead(turn, decide, read)
+        this.#turns.end(turn)
+        return (decision as Decision<T>).reply(write.after, result, isKept)
+      },
+      (error) => {
+        this.#lost(write)
+        return this.#fail(turn, error)
+      },
     )
+  }
+
+  #changeRead<T>(turn: Turn, decide: Decide<T>, read: ChangeOptions['read']): Promise<T> {
+    return this.#readAndChange(turn.key, decide, read).then(
+      ({ decision, after, result }) => {
+        // Not within the turn: an answer may have to change an instance, of its own turn.
+        this.#turns.end(turn)
+        return decision.reply(after, result, true)
+      },
+      (error) => this.#fail(turn, error),
+    )
+  }
+
+  #fail(turn: Turn, error: unknown): never {
+    this.#turns.end(turn)
+    throw error
   }
 
   async #readAndChange<T>(
     instanceId: string,
-    decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
+    decide: Decide<T>,
     read: ChangeOptions['read'],
   ): Promise<Changed<T>> {
     for (let tries = 1; tries < MAX_TRIES; tries += 1) {
@@ -177,52 +199,68 @@ export class Session {
 
   /** What to write if the guess is right; null where nothing but a write could be right. */
   #guess<T>(
-    decide: (basis: Basis) => Decision<T> | Promise<Decision<T>>,
+    decide: Decide<T>,
     before: StoredInstance | null,
   ): Decision<T> | null | Promise<Decision<T> | null> {
     try {
       const decided = decide({ before, at: this.clock.now(), isGuess: true })
       return decided instanceof Promise ? decided.catch(ofGuess) : decided
     } catch (error) {
-      return ofGuess(error)
+      return isOfGuess(error) ? null : Promise.reject(error)
     }
   }
 
   /** Whether it landed is not known where this rejects. */
-  #write(write: InstanceWrite): Promise<WriteResult> {
-    const starts = write.before === null ? 1 : 0
-    const writing = this.store.write(write)
-    this.#starting += starts
-    return writing.then(
-      (result) => {
-        this.#wrote(result, write)
-        this.#starting -= starts
-        return result
-      },
-      (error) => {
-        this.#starting -= starts
-        this.cache.delete(write.instanceId)
-        throw error
-      },
-    )
+  async #write(write: InstanceWrite): Promise<WriteResult> {
+    try {
+      const result = await this.#send(write)
+      this.#wrote(result, write)
+      return result
+    } catch (error) {
+      this.#lost(write)
+      throw error
+    }
   }
 
-  #wrote(result: WriteResult, { instanceId, before, after }: InstanceWrite): void {
+  /** To be told of what became of it: `#wrote` or `#lost`. */
+  #send(write: InstanceWrite): Promise<WriteResult> {
+    if (write.before === null) this.#starting += 1
+    try {
+      return this.store.write(write)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** Takes in what became of a write; returns whether what it made may be kept. */
+  #wrote(result: WriteResult, { instanceId, before, after }: InstanceWrite): boolean {
     const isOneOfMany = before === null && this.#starting > MAX_STARTING
+    if (before === null) this.#starting -= 1
     if (result.written && !isOneOfMany) this.cache.set(after)
     else this.cache.delete(instanceId)
     // A clock that is ahead of the store's was observed before that was set back.
     if (!result.written && this.clock.now() > result.now) this.clock.reset(result.now)
     this.clock.observe(result.now)
+    return !isOneOfMany
+  }
+
+  #lost({ instanceId, before }: InstanceWrite): void {
+    if (before === null) this.#starting -= 1
+    this.cache.delete(instanceId)
   }
 }
 
-/** What is wrong with a guess is not wrong with the call, or will be found to be so without it. */
 function ofGuess(error: unknown): null {
-  if (BackendError.is(error)) return null
-  // What is wrong with the call itself is wrong whatever is stored.
-  if (error instanceof TypeError || error instanceof RangeError) return null
+  if (isOfGuess(error)) return null
   throw error
+}
+
+/**
+ * What is wrong with a guess is not wrong with the call, or will be found to be so without it: what is
+ * wrong with the call itself is wrong whatever is stored.
+ */
+function isOfGuess(error: unknown): boolean {
+  return BackendError.is(error) || error instanceof TypeError || error instanceof RangeError
 }
 
 /** A change that was made, and not answered yet. */

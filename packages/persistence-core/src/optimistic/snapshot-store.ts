@@ -13,9 +13,9 @@ import {
 } from '../snapshot.ts'
 import { STORED_ELSEWHERE } from '../stored-elsewhere.ts'
 import { branchResults, mapBranches } from './branches.ts'
-import { copyHead, copyWhole } from './hand-out.ts'
+import { copyHead, copyWhole, giveAway } from './hand-out.ts'
 import { InstanceEdit } from './instance-edit.ts'
-import { plainStart } from './plain-start.ts'
+import { NOTHING, plainStart } from './plain-start.ts'
 import type { Basis, Decision, Session } from './session.ts'
 import type { StoredInstance } from './store.ts'
 
@@ -25,6 +25,7 @@ const PAGE = 500
 /** Snapshots, saved and loaded whole. */
 export class OptimisticSnapshotStore implements SnapshotCalls {
   readonly takeResult: TakeResult
+  readonly empty: ReadonlyMap<string, never> = NOTHING
   readonly #session: Session
 
   constructor(session: Session) {
@@ -117,7 +118,11 @@ function saveNew(
   const { completedTasks } = snapshot.state
   const plain = plainStart(snapshot, at)
   if (plain !== null) {
-    return { write: plain, reply: () => copyWhole(plain.after.head, completedTasks) }
+    const { head } = plain.after
+    return {
+      write: plain,
+      reply: (_after, _result, isKept) => (isKept ? copyWhole(head, new Map()) : giveAway(head)),
+    }
   }
   const edit = InstanceEdit.create(session.store, toHead(snapshot), at)
   for (const result of completedTasks.values()) edit.putResult(result)
@@ -128,7 +133,7 @@ function saveNew(
     write: edit.toWrite(),
     reply: (after) => {
       if (after !== null) session.known.remember(after, completedTasks.values())
-      return handOutWhole(head, completedTasks)
+      return handOutWhole(head, new Map(completedTasks))
     },
   }
 }

@@ -207,7 +207,10 @@ export interface OptimisticStore {
   readEvent(instanceId: string, signalName: string): Promise<Uint8Array | null>
   /** What is remembered of a task's last commit: until the task is claimed again or the instance deleted. */
   readCommit(instanceId: string, taskId: string): Promise<CommitRecord | null>
-  /** The compare-and-set. */
+  /**
+   * The compare-and-set. Once a plain start has landed, what it was given may belong to the caller, who
+   * may write into it: a store that keeps objects rather than what it makes of them has to copy those.
+   */
   write(write: InstanceWrite): Promise<WriteResult>
   /** Takes the oldest queued event of that name away. */
   takeEvent(instanceId: string, signalName: string): Promise<Uint8Array | null>

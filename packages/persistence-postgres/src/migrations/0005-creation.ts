@@ -42,10 +42,11 @@ END $$;
 -- Makes new instances that wait for the same task of the same definition, as those that are made
 -- together nearly always do, and no more: what create_instances can do too, at a higher price. Texts
 -- of several values have chr(1) between them, which is cheaper to take apart than arrays or JSON;
--- p_inputs: in base64, '-' for none. p_at and p_heads: one stands for all, where all are alike.
+-- p_inputs: all of them in base64, one after the other; p_sizes: the bytes of each, -1 for none. p_sizes,
+-- p_at and p_heads: one stands for all, where all are alike.
 -- The ids of those that were not made, in JSON.
-CREATE FUNCTION {s}.create_plain(p_ids text, p_generations text, p_inputs text, p_at bigint[], p_heads text,
-  p_tolerance bigint, p_definition text, p_task text, p_class bigint, p_priority smallint, p_due_task text,
+CREATE FUNCTION {s}.create_plain(p_ids text, p_generations text, p_inputs text, p_sizes integer[],
+  p_at bigint[], p_heads text, p_tolerance bigint, p_definition text, p_task text, p_class bigint, p_priority smallint, p_due_task text,
   OUT now_ms bigint, OUT failed text)
 LANGUAGE plpgsql ${SETTINGS} AS $$
 #variable_conflict use_column
@@ -53,20 +54,28 @@ DECLARE
   v_ids text[] := string_to_array(p_ids, chr(1));
   v_generations uuid[] := string_to_array(p_generations, chr(1))::uuid[];
   v_heads text[] := string_to_array(p_heads, chr(1));
+  v_inputs bytea := decode(p_inputs, 'base64');
+  v_starts integer[];
   v_count integer := cardinality(v_ids);
   v_made integer;
 BEGIN
+  IF cardinality(p_sizes) > 1 THEN
+    v_starts := ARRAY(SELECT (sum(greatest(o.size, 0)) OVER (ORDER BY o.n) - greatest(o.size, 0))::integer
+      FROM unnest(p_sizes) WITH ORDINALITY AS o (size, n));
+  END IF;
   now_ms := {s}.now_ms();
   WITH made AS (
     INSERT INTO {s}.work AS i (key, generation, created_at, updated_at, version, revision, queued_events,
       has_events, id, definition_hash, status, initial_input, head, task_id, open, ready_class, available_since,
       priority, attempt, timer, deliveries, queue_class, queue_at)
     SELECT nextval('{s}.counter'), w.generation, w.at, w.at, 1, 1, 0, false,
-      w.id, p_definition, 'in-progress', decode(w.input, 'base64'), w.head, p_task, true, p_class,
-      w.at, p_priority, 1, false, 0, p_class, w.at
-    FROM (SELECT o.id, o.generation, o.input, coalesce(o.at, p_at[1]) AS at, coalesce(o.head, v_heads[1]) AS head
-      FROM unnest(v_ids, v_generations, string_to_array(p_inputs, chr(1), '-'), p_at, v_heads)
-        AS o (id, generation, input, at, head) OFFSET 0) AS w
+      w.id, p_definition, 'in-progress', CASE WHEN w.size >= 0 THEN substring(v_inputs, w.start + 1, w.size) END,
+      w.head, p_task, true, p_class, w.at, p_priority, 1, false, 0, p_class, w.at
+    FROM (SELECT o.id, o.generation, coalesce(o.size, p_sizes[1]) AS size,
+        coalesce(o.start, (o.n::integer - 1) * p_sizes[1]) AS start, coalesce(o.at, p_at[1]) AS at,
+        coalesce(o.head, v_heads[1]) AS head
+      FROM unnest(v_ids, v_generations, p_sizes, v_starts, p_at, v_heads)
+        WITH ORDINALITY AS o (id, generation, size, start, at, head, n) OFFSET 0) AS w
     WHERE abs(w.at - now_ms) <= p_tolerance
       AND (SELECT true FROM {s}.work o WHERE o.id = w.id AND o.slot = 0 LIMIT 1) IS NULL
     RETURNING 1)
