@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { expect } from 'vitest'
 import type { Abortable, PersistentBackend } from '../backend.ts'
 import { completeTask, completeWorkflow } from '../transitions.ts'
@@ -285,6 +286,19 @@ export const argumentTests: readonly ContractTest[] = [
       expect((await backend.loadSnapshot('after')).revision).toBe(1)
     },
   ),
+
+  rule('A3', 'a call that is over has left nothing on its signal', async (t) => {
+    const backend = await t.open()
+    // One signal for as long as a worker runs: what each call left would add up.
+    const { signal } = new AbortController()
+    for (const method of methods) {
+      await method.call(backend, argumentsOf(method), { signal }).catch(() => undefined)
+      expect(getEventListeners(signal, 'abort'), method.name).toHaveLength(0)
+    }
+    const tags = ['nobody']
+    expect(await backend.waitForWakeup({ timeoutMs: 50, tags }, { signal })).toBeNull()
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0)
+  }),
 
   rule('A3', 'a call that the store takes its time for is given up at once', async (t) => {
     const backend = await t.open()

@@ -1,8 +1,11 @@
 import { expect } from 'vitest'
-import { completeTask } from '../transitions.ts'
-import { bytes, type ContractTest, rule } from './context.ts'
-import { at, atTask, claim, claimOne, SHORT_MS, toTask, WORKER } from './fixtures.ts'
+import type { Position } from '../position.ts'
+import { completeTask, moveTo } from '../transitions.ts'
+import { bytes, type ContractTest, rule, text } from './context.ts'
+import { at, atFork, atTask, claim, claimOne, SHORT_MS, toTask, WORKER } from './fixtures.ts'
 import { commit, run, storeTime, tasksOf } from './steps.ts'
+
+type AtFork = Extract<Position, { readonly kind: 'at-fork' }>
 
 /** Since when a task waits, and what else it carries. */
 export const availableTaskTests: readonly ContractTest[] = [
@@ -111,6 +114,24 @@ export const availableTaskTests: readonly ContractTest[] = [
     const { updatedAt } = await backend.loadSnapshot('i')
     await t.elapse(SHORT_MS + 10)
     expect((await tasksOf(backend, 'i')).get('x')?.availableSince).toBe(updatedAt + SHORT_MS)
+  }),
+
+  rule('D2', 'a save that goes to another round or fork gives the input of then', async (t) => {
+    const backend = await t.open()
+    const inputOf = async (instanceId: string, taskId: string): Promise<string | null> =>
+      text((await tasksOf(backend, instanceId)).get(taskId)?.input)
+    const round = (iteration: number) =>
+      ({ kind: 'in-loop', loopId: 'l', iteration, nextTaskId: 'a' }) as const
+    const looping = await backend.saveSnapshot(at('loop', round(0)))
+    expect(await inputOf('loop', 'a')).toBe('in')
+    await backend.saveSnapshot(moveTo(completeTask(looping, 'a', bytes('round 1')), round(1)))
+    expect(await inputOf('loop', 'a')).toBe('round 1')
+    const forked = await backend.saveSnapshot(atFork('fork', ['x', 'y']))
+    expect(await inputOf('fork', 'x')).toBe('in')
+    const { position } = atFork('fork', ['x', 'z']).state as { position: AtFork }
+    const moved = moveTo(completeTask(forked, 'y', bytes('from y')), { ...position, forkId: 'two' })
+    await backend.saveSnapshot(moved)
+    expect(await inputOf('fork', 'x')).toBe('from y')
   }),
 
   rule('D2', 'the input is 0 bytes where there is none', async (t) => {

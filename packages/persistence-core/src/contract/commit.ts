@@ -134,6 +134,11 @@ const outcomes: readonly ContractTest[] = [
     await run(backend, 'i', 'b', 'out', { ...toTask('c'), priority: null, deadline: null })
     const [next] = await backend.findAvailableTasks({ workerId: 'w', limit: 1 })
     expect(next).toMatchObject({ taskId: 'c', priority: 3, tags: [] })
+    await run(backend, 'i', 'c', 'out', { ...toTask('d'), ...given })
+    // What is left out is not inherited.
+    await run(backend, 'i', 'd', 'out', toTask('e'))
+    const bare = { priority: 3, tags: [], deadline: null }
+    expect(await backend.loadSnapshot('i')).toMatchObject(bare)
   }),
 
   rule('D6', 'a commit can end the instance, with its result or an error', async (t) => {

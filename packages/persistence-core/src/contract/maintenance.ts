@@ -12,8 +12,12 @@ import {
 } from '../transitions.ts'
 import { bytes, type ContractTest, collect, failure, rule, text } from './context.ts'
 import { expectGone } from './delete.ts'
-import { at, atFork, atTask, claim, completed, found, SHORT_MS, toEnd } from './fixtures.ts'
+import { at, atFork, atTask, claim, completed, found, SHORT_MS, toEnd, toTask } from './fixtures.ts'
+import { storeTime } from './steps.ts'
 import { unchanged } from './stored.ts'
+
+/** Milliseconds by which the time of a change may be behind the store's clock. */
+const SLACK_MS = 250
 
 function ended(instanceId: string, status: EndedStatus = 'completed'): WorkflowSnapshot {
   const open = atTask(instanceId)
@@ -302,6 +306,18 @@ export const maintenanceTests: readonly ContractTest[] = [
     await backend.commitTask({ claim: held, outcome: completed('out', toEnd('end')) })
     await claim(backend, 'second')
     expect((await backend.stats()).oldestAvailableAgeMs).toBeNull()
+  }),
+
+  rule('M1', 'the age counts from when a task became available, not its instance', async (t) => {
+    const backend = await t.open()
+    await backend.saveSnapshot(atTask('i'))
+    const held = await claim(backend, 'i')
+    await t.elapse(SLACK_MS + 50)
+    await backend.commitTask({ claim: held, outcome: completed('out', toTask('b')) })
+    const [task] = await backend.findAvailableTasks({ workerId: 'w', limit: 1 })
+    const age = (await backend.stats()).oldestAvailableAgeMs ?? MAX_TIME
+    const waited = (await storeTime(backend)) - (task?.availableSince ?? 0)
+    expect(age).toBeLessThanOrEqual(waited + SLACK_MS)
   }),
 
   rule('M1', 'a healthy store says so', async (t) => {

@@ -3,11 +3,11 @@ import { expect } from 'vitest'
 import type { PersistentBackend } from '../backend.ts'
 import { MAX_TIME } from '../check.ts'
 import type { Position } from '../position.ts'
-import type { TaskRetry, WorkflowSnapshot, WorkflowState } from '../snapshot.ts'
+import { type TaskRetry, toHead, type WorkflowSnapshot, type WorkflowState } from '../snapshot.ts'
 import { completeTask, completeWorkflow, failWorkflow, pauseWorkflow } from '../transitions.ts'
 import { arbitrarySnapshot } from './arbitraries.ts'
 import { bytes, type ContractTest, failure, rule, text } from './context.ts'
-import { at, atTask } from './fixtures.ts'
+import { at, atTask, LONG_MS, WORKER } from './fixtures.ts'
 import { EVERY_BYTE, everyState, RETRY, results, rich, SHUFFLED } from './states.ts'
 import { AWKWARD_IDS, contentOf, filled, plain, roundTrip, scribble } from './stored.ts'
 
@@ -179,6 +179,44 @@ export const snapshotStoreTests: readonly ContractTest[] = [
       expect(text(await backend.loadTaskResult('i', 'a'))).toBe('output of a')
     },
   ),
+
+  rule('S1', 'nor does writing into tasks, heads and signals that were handed out', async (t) => {
+    const backend = await t.open()
+    const completedBranches = new Map([['x', { taskId: 'x', output: bytes('from x') }]])
+    const position = { kind: 'at-join', joinId: 'join', completedBranches } as const
+    await backend.saveSnapshot(at('joined', position, { tags: ['gpu'] }))
+    await backend.saveSnapshot(atTask('started', 'a', { tags: ['gpu'] }))
+    const ids = ['joined', 'started']
+    const stored = await Promise.all(ids.map((id) => backend.loadSnapshot(id)))
+    const contents = stored.map(contentOf)
+    const found = await backend.findAvailableTasks({ workerId: WORKER, limit: 10 })
+    expect(found).toHaveLength(2)
+    const tasks = new Map(found.map((task) => [task.instanceId, plain(task)]))
+    scribble(found)
+    for (const deliveries of [1, 2, 3]) {
+      const claimed = await backend.claimAvailableTasks({
+        workerId: WORKER,
+        limit: 10,
+        ttlMs: LONG_MS,
+      })
+      expect(claimed).toHaveLength(2)
+      for (const { task, claim, head } of claimed) {
+        const as = stored[ids.indexOf(task.instanceId)] ?? expect.fail('it is one of ours')
+        expect(plain({ ...task, deliveries: 0 })).toEqual(tasks.get(task.instanceId))
+        expect(task.deliveries).toBe(deliveries)
+        expect(plain(head)).toEqual(plain(toHead(as)))
+        await backend.releaseTaskClaim({ ...claim })
+      }
+      scribble(claimed)
+    }
+    await backend.storeSignal('started', 'pause', { reason: 'r' })
+    scribble(await backend.getSignal('started', 'pause'))
+    expect((await backend.getSignal('started', 'pause'))?.reason).toBe('r')
+    await backend.checkAndPause('started')
+    scribble(await backend.unpause('started'))
+    const after = await Promise.all(ids.map((id) => backend.loadSnapshot(id)))
+    expect(after.map(contentOf)).toEqual(contents)
+  }),
 
   rule('S1', 'loading an unknown instance is NOT_FOUND', async (t) => {
     const backend = await t.open()

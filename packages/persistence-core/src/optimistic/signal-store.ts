@@ -39,7 +39,9 @@ export class OptimisticSignalStore implements SignalCalls {
 
   async getSignal(instanceId: string, kind: SignalKind): Promise<SignalRequest | null> {
     const { stored } = await this.#session.read(instanceId)
-    return stored?.[kind] ?? null
+    const request = stored?.[kind] ?? null
+    // What was read is kept, and applied by a later commit: the caller gets a copy.
+    return request === null ? null : { ...request }
   }
 
   clearSignal(instanceId: string, kind: SignalKind): Promise<void> {

@@ -82,6 +82,14 @@ export const wrongArguments: readonly WrongBackend[] = [
         }),
     }),
   }),
+  wrong('A3', 'a call leaves a listener on its signal', {
+    methods: (right) => ({
+      stats: (options) => {
+        options?.signal?.addEventListener('abort', () => {})
+        return right.stats(options)
+      },
+    }),
+  }),
   wrong('A3', 'a signal that aborts while a call runs is ignored', {
     store: (right) => ({
       readInstance: async (instanceId) => {

@@ -36,6 +36,13 @@ const isInProgress = ({ snapshot }: InstanceRecord): boolean =>
 
 /** Rule M1, its numbers. */
 export const wrongStats: readonly WrongBackend[] = [
+  counting('the age of a task is that of its instance', (right, records, at) => ({
+    ...right,
+    oldestAvailableAgeMs:
+      right.oldestAvailableAgeMs === null
+        ? null
+        : at - Math.min(...records.map(({ snapshot }) => snapshot.createdAt)),
+  })),
   counting('stats count claims that have expired', (right, records) => ({
     ...right,
     claimed: count(records, ({ claim }) => claim !== null),
