@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import type { PersistentBackend } from '../backend.ts'
 import type { CommitTaskParams, TaskClaim } from '../task-claim-store.ts'
 import { bytes, type ContractTest, collect, failure, rule, settle, text } from './context.ts'
-import { atTask, claim, completed, found, LONG_MS, SHORT_MS, toTask } from './fixtures.ts'
+import { at, atTask, claim, completed, found, LONG_MS, SHORT_MS, toTask } from './fixtures.ts'
 import { filled, marked, markOf, unchanged } from './stored.ts'
 
 /** An instance with something of every kind: results, a commit's record, a claim, signals, events. */
@@ -170,5 +170,36 @@ export const deleteTests: readonly ContractTest[] = [
     await backend.saveSnapshot(atTask('i'))
     expect(await backend.loadTaskResult('i', 'large')).toBeNull()
     expect((await backend.loadSnapshot('i')).state.completedTasks.size).toBe(0)
+  }),
+
+  rule('S8', 'what another object remembers of an instance is nothing to a new one', async (t) => {
+    const [backend, other] = (await t.openMany(2)) as [PersistentBackend, PersistentBackend]
+    const changes: readonly ((instanceId: string) => Promise<unknown>)[] = [
+      (id) => backend.saveTaskResult({ instanceId: id, taskId: 'r', output: bytes('r') }),
+      (id) => backend.storeSignal(id, 'cancel').then(() => backend.clearSignal(id, 'cancel')),
+      (id) => backend.sendEvent(id, 'go', bytes('x')),
+      (id) => backend.storeSignal(id, 'pause').then(() => backend.checkAndPause(id)),
+      (id) => failure(backend.unpause(id), 'CANNOT_PAUSE'),
+    ]
+    for (const [index, change] of changes.entries()) {
+      const id = `i-${index}`
+      await backend.saveSnapshot(atTask(id, 'old', { tags: ['old'] }))
+      // Known by heart, claim and all.
+      const held = await claim(backend, id, 'old')
+      await backend.loadSnapshot(id)
+      await other.deleteSnapshot(id)
+      const position = { kind: 'at-task', taskId: 'new' } as const
+      const content = { definitionHash: 'new', initialInput: bytes('new'), tags: ['new'] }
+      await other.saveSnapshot({ ...at(id, position), ...content })
+      await claim(other, id, 'new')
+      await change(id)
+      const loaded = await other.loadSnapshot(id)
+      expect(loaded).toMatchObject({ ...content, state: { position } })
+      await failure(
+        backend.commitTask({ claim: held, outcome: completed('o', toTask('x')) }),
+        'CLAIM_LOST',
+      )
+      expect((await other.loadSnapshot(id)).revision).toBe(loaded.revision)
+    }
   }),
 ]

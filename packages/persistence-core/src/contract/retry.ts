@@ -14,7 +14,7 @@ import {
   toTask,
   WORKER,
 } from './fixtures.ts'
-import { CLAIM_NEXT, commit, outputsOf, run, tasksOf } from './steps.ts'
+import { CLAIM_NEXT, commit, outputsOf, run, storeTime, tasksOf } from './steps.ts'
 
 /** Commits a claimed task for a retry. */
 function retry(
@@ -187,5 +187,37 @@ export const retryTests: readonly ContractTest[] = [
     })
     expect([revision, next?.task.instanceId]).toEqual([2, 'other'])
     expect(await found(backend)).toEqual([])
+  }),
+
+  rule('D7', 'a task waits for its retry and for what its position says, both', async (t) => {
+    const backend = await t.open()
+    const later = (await storeTime(backend)) + LONG_MS
+    const failed = { attempts: 1, lastError: 'e', lastFailedWorker: null }
+    await backend.saveSnapshot({
+      ...atFork('i', [{ taskId: 'x', availableAt: later }, 'y', { taskId: 'z', availableAt: 1 }]),
+      retries: new Map([
+        ['x', { ...failed, nextRetryAt: 1 }],
+        ['y', { ...failed, nextRetryAt: later }],
+        ['z', { ...failed, nextRetryAt: 1 }],
+      ]),
+    })
+    expect(await found(backend)).toEqual(['i/z'])
+    for (const taskId of ['x', 'y']) {
+      const params = { instanceId: 'i', taskId, workerId: WORKER, ttlMs: LONG_MS }
+      expect(await backend.claimTask(params)).toBeNull()
+    }
+  }),
+
+  rule('D7', 'another failure keeps the retry policy that the engine has stored', async (t) => {
+    const backend = await t.open()
+    const policy = { maxRetries: 9, initialDelayMs: 5, backoffMultiplier: 2, maxDelayMs: null }
+    const before = { attempts: 1, lastError: 'e', lastFailedWorker: null, nextRetryAt: 1 }
+    await backend.saveSnapshot({
+      ...atTask('i'),
+      retries: new Map([['a', { ...before, policy }]]),
+    })
+    await retry(backend, await claim(backend, 'i'), 0)
+    const { retries } = await backend.loadSnapshot('i')
+    expect(retries.get('a')).toMatchObject({ attempts: 2, lastError: 'no luck', policy })
   }),
 ]
