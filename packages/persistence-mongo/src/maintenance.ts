@@ -81,7 +81,8 @@ export class MongoMaintenance {
         .find({ ...filter, _id: { $in: ids } }, { projection: { _id: 1 } })
         .toArray(),
     )
-    const removed = await Promise.all(left.map(({ _id }) => this.#snapshots.remove(_id)))
+    // Of one that was deleted and started anew meanwhile, the new life is not touched.
+    const removed = await Promise.all(left.map(({ _id }) => this.#snapshots.remove(_id, filter)))
     return deletedCount + removed.filter((one) => one).length
   }
 

@@ -5,7 +5,7 @@ import type {
   OptimisticStore,
   StoredInstance,
 } from '@sayiir/persistence-core/adapter'
-import type { Document } from 'mongodb'
+import type { Document, Filter } from 'mongodb'
 import type { BestClaim } from './best-claim.ts'
 import type { Database } from './database.ts'
 import { eventKey } from './event-update.ts'
@@ -189,12 +189,18 @@ export class MongoSnapshotStore {
     return payloads
   }
 
-  async remove(instanceId: string): Promise<boolean> {
+  /**
+   * Deletes everything of an instance; whether it was there.
+   *
+   * @param only What it must be like to be deleted, in the step that deletes it.
+   */
+  async remove(instanceId: string, only: Filter<InstanceDoc> = {}): Promise<boolean> {
     const now = this.#db.clock.isKnown ? this.#db.clock.now() : await this.#db.now()
     const old = (now - CLOCK_STEP_MS) * TOKENS_PER_MS
     // Nothing was claimed lately, and nothing is apart: it goes in one step.
     const { deletedCount } = await this.#db.run(() =>
       this.#db.instances.deleteOne({
+        ...only,
         _id: instanceId,
         g: { $exists: true },
         pa: false,
@@ -204,7 +210,7 @@ export class MongoSnapshotStore {
     if (deletedCount > 0) return true
     const before = await this.#db.run(() =>
       this.#db.instances.findOneAndUpdate(
-        { _id: instanceId, g: { $exists: true } },
+        { ...only, _id: instanceId, g: { $exists: true } },
         [
           {
             $replaceWith: {
