@@ -56,6 +56,17 @@ export interface InstancesUpdate {
   readonly updateMany: { readonly filter: Filter<InstanceDoc>; readonly update: Document[] }
 }
 
+/** Values as the driver has them by default: a client of the user's may read them in its own way. */
+const VALUES = {
+  raw: false,
+  promoteValues: true,
+  promoteLongs: true,
+  promoteBuffers: false,
+  useBigInt64: false,
+  bsonRegExp: false,
+  ignoreUndefined: false,
+} as const
+
 /** The collections of one backend, and its way to call the server. */
 export class Database {
   readonly db: Db
@@ -69,6 +80,7 @@ export class Database {
   constructor(client: MongoClientLike, options: CheckedOptions) {
     const { database, collectionPrefix, writeConcern, readConcern, timeoutMs } = options
     this.db = client.db(database, {
+      ...VALUES,
       writeConcern: { w: writeConcern },
       readConcern: new ReadConcern(readConcern),
       readPreference: 'primary',
