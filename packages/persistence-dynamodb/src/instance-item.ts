@@ -37,7 +37,7 @@ export interface Clock {
  * | `wp`, `ws` | keys of the index |
  * | `l` | the shard of its entry in the directory |
  *
- * `t`, `e`, `ii`, `fo`, `tl` with a `b` behind are references to bodies. Most of them are stored as
+ * `t`, `e`, `c`, `sg`, `ii`, `fo`, `tl` with a `b` behind are references to bodies. Most of them are stored as
  * one, `i`, and all of them as `o` while a small instance waits for a worker: see `packing.ts`.
  */
 export class InstanceItem {

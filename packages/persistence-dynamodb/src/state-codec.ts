@@ -20,6 +20,9 @@ import {
 
 /** Bytes of a text in the instance's own item: a longer one is a body. */
 const TEXT_BYTES = 8192
+/** The same of claims, which only a fork of many tasks with long names has more of, and of control signals. */
+const CLAIMS_BYTES: number = 128 * 1024
+const SIGNALS_BYTES: number = 64 * 1024
 /** Bytes of an initial input in the instance's own item, where every write pays for it again. */
 const INPUT_BYTES = 512
 /** Bytes of an output in the instance's own item, until the next write. */
@@ -64,16 +67,19 @@ export class StateCodec {
 
   async #decode(item: InstanceItem): Promise<State | null> {
     const { instanceId, attributes } = item
-    const { st, dh, r, ca, ua, sg, q, k, mk } = attributes
+    const { st, dh, r, ca, ua, q, k, mk } = attributes
     const status = statusOf(st?.S)
-    const [text, entriesText, initialInput, finalOutput, tailText] = await Promise.all([
+    const parts = await Promise.all([
       this.#text(item, 't'),
       this.#text(item, 'e'),
+      this.#text(item, 'c'),
+      this.#text(item, 'sg'),
+      this.#text(item, 'tl'),
       this.#bytes(item, 'ii'),
       this.#bytes(item, 'fo'),
-      this.#text(item, 'tl'),
     ])
-    if ([text, entriesText, initialInput, finalOutput, tailText].includes(null)) return null
+    if (parts.includes(null)) return null
+    const [text, entriesText, claimsText, signalsText, tailText, initialInput, finalOutput] = parts
     const tail = tailText == null ? readTail(attributes.tl) : tailOfText(tailText)
     const shared = attributes.ft?.S
     const final =
@@ -90,7 +96,7 @@ export class StateCodec {
       finalOutput: final instanceof Uint8Array ? final : null,
     })
     if (head.state.status !== status) throw unreadable('its status is not that of its head')
-    const signals = sg?.S === undefined ? null : (JSON.parse(sg.S) as Signals)
+    const signals = signalsText == null ? null : (JSON.parse(signalsText) as Signals)
     return {
       generation: item.generation,
       version: item.version,
@@ -98,7 +104,7 @@ export class StateCodec {
       epoch: item.epoch,
       token: Number(k?.N ?? 0),
       head,
-      ...readEntries(entriesText ?? undefined, attributes.c?.S),
+      ...readEntries(entriesText ?? undefined, claimsText ?? undefined),
       cancel: signals?.cancel ?? null,
       pause: signals?.pause ?? null,
       queuedEvents: Number(q?.N ?? 0),
@@ -126,7 +132,7 @@ export class StateCodec {
       return reference
     }
     const text = async (
-      name: 't' | 'e' | 'tl',
+      name: 't' | 'e' | 'c' | 'sg',
       value: string,
       limit = TEXT_BYTES,
     ): Promise<Attributes> => {
@@ -145,6 +151,11 @@ export class StateCodec {
       before.state.entries.length > 0 &&
       writeEntries(before.state.entries) === entriesText
     const claims = writeClaims(state.entries, state.lastTokens)
+    const isSameSignals =
+      before !== null &&
+      before.state.cancel === state.cancel &&
+      before.state.pause === state.pause
+    const hasSignals = state.cancel !== null || state.pause !== null
     const signals: Signals = {
       ...(state.cancel === null ? undefined : { cancel: state.cancel }),
       ...(state.pause === null ? undefined : { pause: state.pause }),
@@ -166,6 +177,12 @@ export class StateCodec {
             ? { ii: { B: head.initialInput } }
             : write(head.initialInput).then((reference) => ({ iib: { S: reference } })),
       this.#encodeTail(state, ended, write, before),
+      claims === null ? {} : text('c', claims, CLAIMS_BYTES),
+      !hasSignals
+        ? {}
+        : isSameSignals
+          ? kept('sg', 'sgb')
+          : text('sg', JSON.stringify(signals), SIGNALS_BYTES),
     ])
     const tail = parts[3].tail
     let final: Attributes = {}
@@ -196,10 +213,8 @@ export class StateCodec {
         ...parts[0],
         ...parts[1],
         ...parts[2],
-        ...(claims === null ? undefined : { c: { S: claims } }),
-        ...(state.cancel === null && state.pause === null
-          ? undefined
-          : { sg: { S: JSON.stringify(signals) } }),
+        ...parts[4],
+        ...parts[5],
         ...(state.queuedEvents === 0 ? undefined : { q: { N: String(state.queuedEvents) } }),
         ...(state.hasResults ? { hr: { BOOL: true } } : undefined),
         ...(state.hasEvents ? { he: { BOOL: true } } : undefined),
@@ -274,7 +289,7 @@ const OUT_OF_DATE = new Error('a body is gone')
 /** Attributes that refer to bodies, and the bodies that they refer to. */
 export function referencesOf(attributes: Attributes): string[] {
   const references: string[] = []
-  for (const name of ['tb', 'eb', 'iib', 'fob', 'tlb']) {
+  for (const name of ['tb', 'eb', 'cb', 'sgb', 'iib', 'fob', 'tlb']) {
     const reference = attributes[name]?.S
     if (reference !== undefined) references.push(reference)
   }
