@@ -152,9 +152,7 @@ export class StateCodec {
       writeEntries(before.state.entries) === entriesText
     const claims = writeClaims(state.entries, state.lastTokens)
     const isSameSignals =
-      before !== null &&
-      before.state.cancel === state.cancel &&
-      before.state.pause === state.pause
+      before !== null && before.state.cancel === state.cancel && before.state.pause === state.pause
     const hasSignals = state.cancel !== null || state.pause !== null
     const signals: Signals = {
       ...(state.cancel === null ? undefined : { cancel: state.cancel }),

@@ -152,6 +152,7 @@ export class DynamoDBStore implements OptimisticStore {
     const promised = { instanceId, taskId: candidate.entry.taskId, token }
     // The same instance can be changed only after the write.
     if (instanceId === write.instanceId) {
+      this.#claims.leave(candidate)
       const written = await this.#writer.write(write, null)
       if (written === null) return { written: false, now: this.#instances.now }
       return this.#claimAfter(write, written, request)
@@ -183,12 +184,16 @@ export class DynamoDBStore implements OptimisticStore {
     let candidate: Candidate | null = first
     for (let tries = 0; candidate !== null && tries < MAX_CANDIDATES; tries += 1) {
       const { item, state } = candidate.known
-      if (item.instanceId === not) return null
+      if (item.instanceId === not) {
+        this.#claims.leave(candidate)
+        return null
+      }
       const token = nextToken(state.token, this.#instances.now)
       const claimed = await this.#claims.claimCandidate(candidate, request, token)
       if (claimed !== null) return claimed
       candidate = this.#claims.takeOne(request)
     }
+    if (candidate !== null) this.#claims.leave(candidate)
     return null
   }
 

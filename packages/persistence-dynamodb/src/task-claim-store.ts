@@ -88,7 +88,9 @@ export class DynamoDBTaskClaimStore
     const isNew = (one: Candidate): boolean =>
       !mine.has(nameOf(one.known.item.instanceId, one.entry))
     const take = async (candidates: readonly Candidate[]): Promise<void> => {
-      const { claimed, failures } = await this.#claimAll(candidates.filter(isNew), request)
+      const [fresh, expired] = [candidates.filter(isNew), candidates.filter((one) => !isNew(one))]
+      for (const one of expired) this.#pool.settle(one, 'unknown')
+      const { claimed, failures } = await this.#claimAll(fresh, request)
       for (const one of claimed) mine.add(nameOf(one.instanceId, one))
       tasks.push(...claimed)
       if (failures.length > 0) throw failures[0]
@@ -117,6 +119,11 @@ export class DynamoDBTaskClaimStore
   takeOne(request: ClaimRequest): Candidate | null {
     const turn = this.#pool.enter(request.filter)
     return this.#pool.take(turn, request, 1, this.#instances.now)[0] ?? null
+  }
+
+  /** Leaves a candidate that was at hand to whoever looks next. */
+  leave(candidate: Candidate): void {
+    this.#pool.settle(candidate, 'unknown')
   }
 
   /** Whether a claim of a candidate often fails, so that it is better known before it is written down. */
