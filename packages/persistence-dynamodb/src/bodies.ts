@@ -96,7 +96,8 @@ export class Bodies {
   }
 
   #remember(p: string, reference: string, bytes: Uint8Array): void {
-    if (bytes.byteLength > CACHE_BYTES / 4) return
+    // Two who read it at once remember it once.
+    if (bytes.byteLength > CACHE_BYTES / 4 || this.#cache.has(p + reference)) return
     this.#cache.set(p + reference, bytes)
     this.#cached += bytes.byteLength
     for (const [oldest, { byteLength }] of this.#cache) {

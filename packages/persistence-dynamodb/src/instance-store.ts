@@ -1,12 +1,13 @@
 import type { TransactWriteItem } from '@aws-sdk/client-dynamodb'
 import { BackendError } from '@sayiir/persistence-core'
-import { isEnded, pause, quote, Turns } from '@sayiir/persistence-core/adapter'
+import { pause, quote, Turns } from '@sayiir/persistence-core/adapter'
 import type { Bodies } from './bodies.ts'
 import type { Directory } from './directory.ts'
 import type { DueNudge } from './due-nudge.ts'
 import { type Attributes, keyOf } from './expressions.ts'
 import { indexKeys } from './index-keys.ts'
 import { addWrite, InstanceItem, type State, WRITE_NAME } from './instance-item.ts'
+import { ItemCache } from './item-cache.ts'
 import { conditionOf, difference, ItemUpdates } from './item-updates.ts'
 import { type Keys, randomName, shardOf } from './keys.ts'
 import { Leftovers } from './leftovers.ts'
@@ -23,12 +24,8 @@ const MAX_TRIES = 200
 const EAGER_TRIES = 3
 /** Milliseconds of a pause at most. */
 const MAX_PAUSE_MS = 40
-/** Instances that are remembered. */
-const MAX_CACHED = 4000
 /** Bytes of a write unit. */
 const UNIT_BYTES = 1024
-/** Bytes of an instance's item up to which it is remembered. */
-const MAX_CACHED_BYTES = 16 * 1024
 
 /** What the parts of a store share. */
 export interface Parts {
@@ -78,7 +75,7 @@ export class InstanceStore {
   readonly #parts: Parts
   readonly #updates: ItemUpdates
   readonly #turns = new Turns()
-  readonly #cache = new Map<string, InstanceItem>()
+  readonly #cache = new ItemCache()
   readonly #background = new Set<Promise<unknown>>()
   readonly #nudge: DueNudge
   readonly #leftovers: Leftovers
@@ -104,7 +101,7 @@ export class InstanceStore {
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       const item = await this.#get(instanceId)
       if (item === null || item.isTombstone) return null
-      const state = await this.#parts.codec.decode(item)
+      const state = await this.decode(item)
       if (state !== null) return { item, state }
     }
     throw tooBusy(instanceId)
@@ -137,13 +134,15 @@ export class InstanceStore {
     const known = this.#cache.get(item.instanceId)
     // What was written here since is newer.
     if (known?.hasWrite(item.lastWrite) === true) return known
-    this.#remember(item)
+    this.#cache.set(item)
     return item
   }
 
   /** What an item says; null: it is out of date. */
-  decode(item: InstanceItem): Promise<State | null> {
-    return this.#parts.codec.decode(item)
+  async decode(item: InstanceItem): Promise<State | null> {
+    const state = await this.#parts.codec.decode(item)
+    if (state !== null) this.#cache.decoded(item, state)
+    return state
   }
 
   /**
@@ -206,7 +205,7 @@ export class InstanceStore {
     let item = guess ?? (supposed === 'absent' ? null : await this.#get(instanceId))
     let isFresh = guess === undefined && supposed !== 'absent'
     for (let tries = 1; tries < MAX_TRIES; tries += 1) {
-      const state = item === null || item.isTombstone ? null : await this.#parts.codec.decode(item)
+      const state = item === null || item.isTombstone ? null : await this.decode(item)
       const isOutOfDate = item !== null && !item.isTombstone && state === null
       if (!isOutOfDate) {
         const known = item === null || state === null ? null : { item, state }
@@ -262,14 +261,17 @@ export class InstanceStore {
     // A request that was repeated because its reply was lost finds itself (rule S7).
     if (!result.written && found?.hasWrite(name) !== true) {
       this.#leftovers.refused(instanceId, encoded.written)
-      if (found !== null && !found.isTombstone) this.#remember(found)
+      if (found !== null && !found.isTombstone) this.#cache.set(found)
       return { found }
     }
     if (known === null) await directory.confirm(instanceId, shard, next.life)
     const written = new InstanceItem(instanceId, stored, after)
     const state: State = { ...next, markers: place.markers, tail: encoded.tail }
     written.state = Promise.resolve(state)
-    if (result.written) this.#remember(written)
+    if (result.written) {
+      this.#cache.set(written)
+      this.#cache.decoded(written, state)
+    }
     this.#leftovers.replaced({ item: written, state }, known, encoded.written)
     if (place.classes.length > 0) this.#nudge.nudge()
     if (place.dueAt !== null) this.#nudge.due(place.dueAt)
@@ -315,22 +317,8 @@ export class InstanceStore {
     const known = this.#cache.get(instanceId)
     // Nothing that was decoded before need be decoded again.
     if (known?.writes === item.writes) return known
-    if (!item.isTombstone) this.#remember(item)
+    if (!item.isTombstone) this.#cache.set(item)
     return item
-  }
-
-  #remember(item: InstanceItem): void {
-    const { instanceId, attributes } = item
-    this.#cache.delete(instanceId)
-    const { e, t, tl } = attributes
-    const size = (e?.S?.length ?? 0) + (t?.S?.length ?? 0) + (tl?.B?.byteLength ?? 0)
-    if (size > MAX_CACHED_BYTES || isEnded(item.status)) return
-    this.#cache.set(instanceId, item)
-    if (this.#cache.size <= MAX_CACHED) return
-    for (const oldest of this.#cache.keys()) {
-      this.#cache.delete(oldest)
-      break
-    }
   }
 }
 
