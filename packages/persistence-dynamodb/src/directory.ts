@@ -32,7 +32,7 @@ export interface DirectoryEntry {
 export class Directory {
   readonly #service: Service
   readonly #keys: Keys
-  readonly #puts: CallQueue<DirectoryEntry, void>
+  readonly #puts: CallQueue<DirectoryEntry, undefined>
 
   constructor(service: Service, keys: Keys) {
     this.#service = service
