@@ -60,11 +60,16 @@ export class Candidates {
     return this.#failing.has(workerId)
   }
 
-  /** The best tasks for a worker, best first. */
+  /**
+   * The best tasks for a worker, best first.
+   *
+   * @param skip How many better ones to leave out.
+   */
   async best(
     { filter, workerId }: WorkRequest,
     routes: readonly string[] | null,
     limit: number,
+    skip = 0,
   ): Promise<Candidate[]> {
     if (routes?.length === 0) return []
     const query: ReadyQuery = { routes, workerId, own: false }
@@ -73,8 +78,9 @@ export class Candidates {
       this.#ready.best(
         wanted,
         limit,
-        (filter) => this.#search(filter, limit),
+        (filter) => this.#search(filter, limit, skip),
         ({ q }) => q?.k ?? 0,
+        skip,
       )
     const searches = [search(query)]
     const searchOwn = () => search({ ...query, own: true })
@@ -89,7 +95,7 @@ export class Candidates {
     if (routes !== null && mixing !== null)
       await this.#addMixed(docs, await mixing, { filter, workerId, limit }, routes)
     let candidates = this.#rank(docs.values(), filter, workerId)
-    if (candidates.length < limit && !this.#failing.has(workerId)) {
+    if (skip === 0 && candidates.length < limit && !this.#failing.has(workerId)) {
       for (const doc of await searchOwn()) docs.set(doc._id, doc)
       candidates = this.#rank(docs.values(), filter, workerId)
     }
@@ -130,11 +136,12 @@ export class Candidates {
     }
   }
 
-  #search(filter: Document, limit: number): Promise<readonly InstanceDoc[]> {
+  #search(filter: Document, limit: number, skip = 0): Promise<readonly InstanceDoc[]> {
     return this.#db.again(() =>
       this.#db.instances
         .find(filter, { projection: CLAIMED, batchSize: limit })
         .sort({ 'q.k': 1 })
+        .skip(skip)
         .limit(limit)
         .toArray(),
     )

@@ -64,11 +64,13 @@ export class Claims {
    * and where some have, one read that tells which. What a claim makes of an instance is known here,
    * as for a commit: its time is what the server's clock showed last, carried on, and the server
    * refuses it where that is off.
+   *
+   * @returns whether nobody was faster.
    */
   async take(
     shares: readonly Share[],
     claimed: (claim: Claim, entry: ClaimedEntry | BackendError) => void,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const at = this.#db.clock.now()
     const latest = new Map<string, InstanceDoc>()
     const made: Made[] = []
@@ -83,13 +85,16 @@ export class Claims {
       }
     }
     const landed = (await this.#send(made, at)) ? made : await this.#look(made)
+    let isWhole = landed.length === made.length
     for (const { claim, doc, taskIds } of landed) {
       for (const taskId of taskIds) {
         const entry = doc.e.find(({ t, b }) => t === taskId && b === claim.batch)
+        if (entry === undefined) isWhole = false
         const one = entry === undefined ? null : await this.toClaimedOrError(doc, entry)
         if (one !== null) claimed(claim, one)
       }
     }
+    return isWhole
   }
 
   /** Whether all of them have landed; false: that has to be found out. */
@@ -105,8 +110,8 @@ export class Claims {
         return false
       }
       if (!isPassing(error)) throw toBackendError(error)
-      // Some of them may have landed.
-      await this.#db.catchUp(made.map(({ doc }) => doc._id))
+      // Some of them may have landed; without a reply, a read may not tell yet.
+      if (writeErrors.length === 0) await this.#db.catchUp(made.map(({ doc }) => doc._id))
       return false
     }
   }

@@ -143,11 +143,15 @@ export class Database {
   /**
    * Waits until every read sees what has happened to these instances up to now: those of what a
    * majority has are behind a write whose reply was lost, and would tell that it has not landed. A
-   * write that changes nothing is acknowledged once all before it is.
+   * write that changes nothing is acknowledged once all before it is. Each is a command of its own:
+   * one that holds a single lock is in no deadlock.
    */
   async catchUp(ids: readonly string[]): Promise<void> {
-    const filter: Filter<InstanceDoc> = { _id: { $in: [...ids] } }
-    await this.again(() => this.instances.updateMany(filter, [{ $set: { _id: '$_id' } }]))
+    const nothing = [{ $set: { _id: '$_id' } }]
+    const writes = [...new Set(ids)].map((_id) =>
+      this.again(() => this.instances.updateOne({ _id }, nothing)),
+    )
+    await Promise.all(writes)
   }
 
   /** Runs what nobody waits for; a failure leaves it to be done another time. */

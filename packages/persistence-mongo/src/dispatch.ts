@@ -12,6 +12,7 @@ import type { Filter } from 'mongodb'
 import { BestClaim } from './best-claim.ts'
 import { Candidates, CLAIMED } from './candidates.ts'
 import { type Claim, Claims, inputOf } from './claims.ts'
+import { Contention } from './contention.ts'
 import type { Database } from './database.ts'
 import { isGivenUp, SHARD_KEY_NOT_FOUND, toBackendError } from './errors.ts'
 import { Guesses } from './guesses.ts'
@@ -37,6 +38,7 @@ export class Dispatch {
   readonly #candidates: Candidates
   readonly #claims: Claims
   readonly #documents: KnownDocuments
+  readonly #contention = new Contention()
   readonly #queue: CallQueue<Claim, Dispatched<ClaimedEntry>>
   /** Null: the server can not tell whether one is right, or needs none. */
   readonly #guesses: Guesses | null
@@ -239,6 +241,7 @@ export class Dispatch {
       if (BackendError.is(entry)) failures.set(claim, entry)
       else tasks.get(claim)?.push(entry)
     }
+    const share = claims.reduce((sum, { request }) => sum + request.limit, 0)
     for (let rounds = 0; rounds < MAX_ROUNDS; rounds += 1) {
       const wanting = claims.flatMap((claim) => {
         const missing = claim.request.limit - (tasks.get(claim)?.length ?? 0)
@@ -258,7 +261,13 @@ export class Dispatch {
       }
       // A claim that has expired already is not made anew by the call that made it.
       const taken = new Set(claims.flatMap((claim) => (tasks.get(claim) ?? []).map(keyOf)))
-      const candidates = (await this.#candidates.best(first.request, routes, wanted)).filter(
+      const skip = isPlain ? this.#contention.skip(share) : 0
+      let found = await this.#candidates.best(first.request, routes, wanted, skip)
+      if (skip > 0 && found.length < wanted) {
+        this.#contention.ranShort()
+        found = await this.#candidates.best(first.request, routes, wanted)
+      }
+      const candidates = found.filter(
         ({ instanceId, entry }) => !taken.has(keyOf({ instanceId, taskId: entry.t })),
       )
       if (candidates.length === 0) return
@@ -267,7 +276,7 @@ export class Dispatch {
         const share = left.splice(0, missing)
         return share.length === 0 ? [] : [{ claim, candidates: share }]
       })
-      await this.#claims.take(shares, take)
+      this.#contention.claimed(await this.#claims.take(shares, take))
       if (candidates.length < wanted && rounds > 0) return
     }
   }

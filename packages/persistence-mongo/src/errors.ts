@@ -117,6 +117,12 @@ export function toBackendError(thrown: unknown): unknown {
   const { code } = error
   const known = typeof code === 'number' ? BY_CODE.get(code) : undefined
   if (known !== undefined) return new BackendError(known[0], told(known[1], error), details)
+  if (isGivenUp(error))
+    return new BackendError(
+      'UNAVAILABLE',
+      told('the write met another one; try again', error),
+      details,
+    )
   if (isPassing(error))
     return new BackendError('UNAVAILABLE', told('the server can not be reached', error), details)
   if (error.name === 'MongoParseError' || error.name === 'MongoInvalidArgumentError')

@@ -132,34 +132,36 @@ export class ReadyQueue {
    *
    * @param search Finds what is best of what a filter selects.
    * @param rankOf The rank of something that was found.
+   * @param skip How many better ones the search leaves out.
    */
   async best<T>(
     query: ReadyQuery,
     wanted: number,
     search: (filter: Filter<InstanceDoc>) => Promise<readonly T[]>,
     rankOf: (found: T) => number,
+    skip = 0,
   ): Promise<readonly T[]> {
     if (this.#isOrdered || query.own) return search(this.ranges(query, Number.MAX_SAFE_INTEGER))
     const key = keyOf(query)
-    const size = Math.max(WINDOW, 4 * wanted)
+    const size = Math.max(WINDOW, 4 * (wanted + skip))
     let window = this.#windows.get(key)
     let isFresh = false
     for (;;) {
-      if (window === undefined || (!isFresh && window.at + wanted > window.ranks.length)) {
+      if (window === undefined || (!isFresh && window.at + wanted + skip > window.ranks.length)) {
         window = await this.#measure(key, query, size)
         isFresh = true
       }
       if (window.ranks.length > 0) await this.#lookAhead(window, query)
       const { bound, ranks, at, slice } = window
-      const end = at + wanted + slice
+      const end = at + wanted + skip + slice
       const isWhole = end >= ranks.length
       const upTo = isWhole ? bound : (ranks[end - 1] ?? bound)
       const found = await search(this.upTo(query, upTo))
       const [first] = found
       if (first !== undefined) {
         const rank = rankOf(first)
-        const gone = ranks.findIndex((one) => one >= rank)
-        window.at = Math.max(window.at, gone < 0 ? ranks.length : gone)
+        const before = ranks.findIndex((one) => one >= rank)
+        window.at = Math.max(window.at, (before < 0 ? ranks.length : before) - skip)
       }
       if (found.length >= wanted) {
         window.slice = Math.max(slice - 1, MIN_SLICE)
