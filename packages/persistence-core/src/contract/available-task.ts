@@ -2,7 +2,17 @@ import { expect } from 'vitest'
 import type { Position } from '../position.ts'
 import { completeTask, moveTo } from '../transitions.ts'
 import { bytes, type ContractTest, rule, text } from './context.ts'
-import { at, atFork, atTask, claim, claimOne, SHORT_MS, toTask, WORKER } from './fixtures.ts'
+import {
+  at,
+  atFork,
+  atTask,
+  claim,
+  claimOne,
+  LONG_MS,
+  SHORT_MS,
+  toTask,
+  WORKER,
+} from './fixtures.ts'
 import { commit, run, storeTime, tasksOf } from './steps.ts'
 
 type AtFork = Extract<Position, { readonly kind: 'at-fork' }>
@@ -132,6 +142,20 @@ export const availableTaskTests: readonly ContractTest[] = [
     const moved = moveTo(completeTask(forked, 'y', bytes('from y')), { ...position, forkId: 'two' })
     await backend.saveSnapshot(moved)
     expect(await inputOf('fork', 'x')).toBe('from y')
+  }),
+
+  rule('D2', 'a save that makes a waiting task more urgent moves it ahead', async (t) => {
+    const backend = await t.open({ agingIntervalMs: LONG_MS })
+    await backend.saveSnapshot(atFork('i', [{ taskId: 'x' }, { taskId: 'y', priority: 5 }]))
+    const order = async (): Promise<string[]> =>
+      (await backend.findAvailableTasks({ workerId: WORKER, limit: 10 })).map(
+        ({ taskId, priority }) => `${taskId} ${priority}`,
+      )
+    expect(await order()).toEqual(['x 3', 'y 5'])
+    await backend.saveSnapshot(atFork('i', [{ taskId: 'x' }, { taskId: 'y', priority: 1 }]))
+    expect(await order()).toEqual(['y 1', 'x 3'])
+    await backend.saveSnapshot(atTask('i', 'x', { priority: 4 }))
+    expect(await order()).toEqual(['x 4'])
   }),
 
   rule('D2', 'the input is 0 bytes where there is none', async (t) => {

@@ -5,7 +5,7 @@ import type { CommitReceipt } from '../task-claim-store.ts'
 import { completeTask } from '../transitions.ts'
 import { bytes, type ContractTest, failure, refused, rule } from './context.ts'
 import { atFork, atTask, claim, found, LONG_MS, toEnd, toTask } from './fixtures.ts'
-import { CLAIM_NEXT, commit, outputsOf, run } from './steps.ts'
+import { CLAIM_NEXT, commit, outputsOf, run, tasksOf } from './steps.ts'
 import { unchanged } from './stored.ts'
 
 /** An instance at task `a` with everything that a step may have, so that what is left behind shows. */
@@ -139,6 +139,12 @@ const outcomes: readonly ContractTest[] = [
     await run(backend, 'i', 'd', 'out', toTask('e'))
     const bare = { priority: 3, tags: [], deadline: null }
     expect(await backend.loadSnapshot('i')).toMatchObject(bare)
+    // Nor by the simplest of steps.
+    await backend.saveSnapshot(atTask('plain', 'a', given))
+    await run(backend, 'plain', 'a', 'out', toTask('b'))
+    expect(await backend.loadSnapshot('plain')).toMatchObject(bare)
+    const plain = (await tasksOf(backend, 'plain')).get('b')
+    expect(plain).toMatchObject({ priority: 3, tags: [] })
   }),
 
   rule('D6', 'a commit can end the instance, with its result or an error', async (t) => {

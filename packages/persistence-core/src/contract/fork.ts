@@ -292,6 +292,23 @@ const looping: readonly ContractTest[] = [
       expect(text((await tasksOf(backend, 'i')).get('split')?.input)).toBe(`join ${round}`)
     }
   }),
+
+  rule('F2', 'a branch that runs the task of a finished one leaves that its result', async (t) => {
+    const backend = await t.open()
+    for (const length of [1, 400]) {
+      const id = `i-${length}`
+      await backend.saveSnapshot(atFork(id, ['x', 'y']))
+      await run(backend, id, 'x', 'x'.repeat(length), toBranch(null))
+      await run(backend, id, 'y', 'y'.repeat(length), toBranch('x'))
+      await run(backend, id, 'x', 'z'.repeat(length), toBranch(null))
+      const { branches = new Map() } = (await tasksOf(backend, id)).get('join') ?? {}
+      expect([...branches].map(([label, { output }]) => [label, text(output)])).toEqual([
+        ['x', 'x'.repeat(length)],
+        ['y', 'z'.repeat(length)],
+      ])
+      expect(text(await backend.loadTaskResult(id, 'x'))).toBe('z'.repeat(length))
+    }
+  }),
 ]
 
 /** Rules F1 and F2: forks, their branches and their join. */

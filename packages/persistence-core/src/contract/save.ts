@@ -184,6 +184,41 @@ export const saveTests: readonly ContractTest[] = [
     },
   ),
 
+  rule('S6', 'outputs that are known to be stored can be moved and left out', async (t) => {
+    const backend = await t.open()
+    const stored = ['a', 'b', 'c', 'd'].reduce(
+      (snapshot, id) => completeTask(snapshot, id, bytes(`output of ${id}`)),
+      atTask('i'),
+    )
+    for (const order of ['dcba', 'bacd', 'abdc', 'abc', 'ab', 'acd', 'bd', 'da', 'c', '']) {
+      for (const known of ['saved', 'loaded']) {
+        const saved = await backend.saveSnapshot(stored)
+        const given = known === 'saved' ? saved : await backend.loadSnapshot('i')
+        const { completedTasks } = given.state
+        const results = Array.from(order, (id) => completedTasks.get(id) ?? expect.fail(id))
+        const chosen = new Map(results.map((result) => [result.taskId, result]))
+        const state = { ...given.state, completedTasks: chosen } as WorkflowSnapshot['state']
+        await unchanged(backend, await backend.saveSnapshot({ ...given, state }))
+        const loaded = await backend.loadSnapshot('i')
+        expect([...loaded.state.completedTasks.keys()].join(''), known).toBe(order)
+        for (const id of 'abcd') {
+          const kept = order.includes(id) ? `output of ${id}` : null
+          expect(text(await backend.loadTaskResult('i', id)), known).toBe(kept)
+        }
+      }
+    }
+  }),
+
+  rule('S6', 'an output that its owner has written into since is stored anew', async (t) => {
+    const backend = await t.open()
+    const output = bytes('before')
+    const own = completeTask(completeTask(atTask('i'), 'a', output), 'b', bytes('beside'))
+    await backend.saveSnapshot(own)
+    output.set(bytes('behind'))
+    await unchanged(backend, await backend.saveSnapshot(own))
+    expect(text(await backend.loadTaskResult('i', 'a'))).toBe('behind')
+  }),
+
   rule(
     'S6',
     'results that one object stored are not lost by the save of another that never saw them',

@@ -67,6 +67,9 @@ export const snapshotStoreTests: readonly ContractTest[] = [
       await roundTrip(backend, rich(`rich-${index}`, state))
       await roundTrip(backend, { ...atTask(`bare-${index}`), initialInput: null, state })
     }
+    const { position } = atTask('i').state as { readonly position: Position }
+    const state = { status: 'in-progress', position, completedTasks: new Map() } as const
+    await roundTrip(backend, { ...atTask('i'), state: { ...state, lastCompletedTaskId: 'gone' } })
   }),
 
   rule('S1', 'every map keeps its order, whatever its keys look like', async (t) => {
