@@ -67,17 +67,14 @@ export abstract class CheckedBackend implements PersistentBackend {
     return this.#life
   }
 
-  // Not an async function: of the promises of each call the last is the one that is handed out.
   saveSnapshot(snapshot: WorkflowSnapshot, options?: SaveOptions): Promise<WorkflowSnapshot> {
-    try {
+    return promised(() => {
       const { snapshots } = this.calls
       const { takeResult, empty } = snapshots
       const checked = checkSnapshot(snapshot, this.#maxPayloadBytes, takeResult, empty)
       const conditions = checkSaveOptions(options, checked)
       return this.#run(options, () => snapshots.saveSnapshot(checked, conditions))
-    } catch (error) {
-      return Promise.reject(error)
-    }
+    })
   }
 
   async loadSnapshot(instanceId: string, options?: Abortable): Promise<WorkflowSnapshot> {
@@ -236,14 +233,18 @@ export abstract class CheckedBackend implements PersistentBackend {
     return this.#run(options, () => this.calls.claims.findAvailableTasks(checked))
   }
 
-  async claimAvailableTasks(params: ClaimTasksParams, options?: Abortable): Promise<ClaimedTask[]> {
-    const checked = checkClaimTasksParams(params)
-    return this.#run(options, () => this.calls.claims.claimAvailableTasks(checked))
+  claimAvailableTasks(params: ClaimTasksParams, options?: Abortable): Promise<ClaimedTask[]> {
+    return promised(() => {
+      const checked = checkClaimTasksParams(params)
+      return this.#run(options, () => this.calls.claims.claimAvailableTasks(checked))
+    })
   }
 
-  async commitTask(params: CommitTaskParams, options?: Abortable): Promise<CommitReceipt> {
-    const checked = checkCommitParams(params, this.#maxPayloadBytes)
-    return this.#run(options, () => this.calls.claims.commitTask(checked))
+  commitTask(params: CommitTaskParams, options?: Abortable): Promise<CommitReceipt> {
+    return promised(() => {
+      const checked = checkCommitParams(params, this.#maxPayloadBytes)
+      return this.#run(options, () => this.calls.claims.commitTask(checked))
+    })
   }
 
   async waitForWakeup(
@@ -292,5 +293,14 @@ export abstract class CheckedBackend implements PersistentBackend {
   ): Promise<T> {
     const signal = checkAbortable(options)
     return this.lifecycle.run(signal, () => work(signal))
+  }
+}
+
+/** As an async function, for the calls that are made most: without a promise of its own, and three turns until that is told. */
+function promised<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return call()
+  } catch (error) {
+    return Promise.reject(error)
   }
 }

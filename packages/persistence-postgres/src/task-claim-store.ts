@@ -155,16 +155,19 @@ export class ClaimStore {
     return replies
   }
 
-  async #claimFor(request: ClaimRequest): Promise<Claimed[]> {
+  // Without an async function, as all that a lone claim goes through.
+  #claimFor(request: ClaimRequest): Promise<Claimed[]> {
     if (request.limit > 1) return this.#claimTogether([request])
     const parameters = this.#parametersOf(request)
-    const [row] =
+    const replied =
       this.#known === null
-        ? await this.#client.query(CLAIM_ANY, parameters)
-        : await this.#client.query(CLAIM_ONE, this.#known)
-    const { found, only } = readOne(JSON.parse(text(row ?? [], 0)), request)
-    this.#learn(parameters, only)
-    return [found]
+        ? this.#client.query(CLAIM_ANY, parameters)
+        : this.#client.query(CLAIM_ONE, this.#known)
+    return replied.then((rows) => {
+      const { found, only } = readOne(JSON.parse(text(rows[0] ?? [], 0)), request)
+      this.#learn(parameters, only)
+      return [found]
+    })
   }
 
   /** What to send when the same is asked for again. */

@@ -20,6 +20,7 @@ import { decideCommit } from './commit.ts'
 import { withClaim } from './instance-edit.ts'
 import type { Session } from './session.ts'
 import { settle, settleOne } from './settle.ts'
+import type { ClaimedEntry } from './store.ts'
 
 /** A claim that changes hands this often between two round trips is not to be expected. */
 const MAX_TRIES = 100
@@ -92,28 +93,22 @@ export class OptimisticTaskClaimStore implements TaskClaimCalls {
     return present(await Promise.all(found.tasks.map((task) => toFoundTask(session, task))))
   }
 
-  async claimAvailableTasks({
+  // Without async functions: who claims one task at a time waits for each of their promises.
+  claimAvailableTasks({
     workerId,
     limit,
     ttlMs,
     ...filter
   }: ClaimTasksParams): Promise<ClaimedTask[]> {
     const session = this.#session
-    const found = await session.store.claimAvailable({ filter, workerId, limit, ttlMs })
-    session.saw(found.now)
-    if (found.due.length > 0) await settle(session, found.due)
-    const { tasks } = found
-    const [first] = tasks
-    if (first === undefined) return []
-    if (tasks.length === 1) {
-      const only = toClaimedTask(session, first)
-      const task = only instanceof Promise ? await only : only
-      return task === null ? [] : [task]
-    }
-    const claimed = tasks.map((task) => toClaimedTask(session, task))
-    // At hand as a rule: then nothing is waited for.
-    const isAtHand = claimed.every((task) => !(task instanceof Promise))
-    return present(isAtHand ? (claimed as (ClaimedTask | null)[]) : await Promise.all(claimed))
+    return session.store
+      .claimAvailable({ filter, workerId, limit, ttlMs })
+      .then(({ now, tasks, due }) => {
+        session.saw(now)
+        return due.length === 0
+          ? toClaimedTasks(session, tasks)
+          : settle(session, due).then(() => toClaimedTasks(session, tasks))
+      })
   }
 
   commitTask(params: CommitTaskParams): Promise<CommitReceipt> {
@@ -135,6 +130,17 @@ export class OptimisticTaskClaimStore implements TaskClaimCalls {
       settle(this.#session, due),
     )
   }
+}
+
+/** At once, where all that they need came along. */
+function toClaimedTasks(
+  session: Session,
+  tasks: readonly ClaimedEntry[],
+): ClaimedTask[] | Promise<ClaimedTask[]> {
+  const claimed = tasks.map((task) => toClaimedTask(session, task))
+  return claimed.some((task) => task instanceof Promise)
+    ? Promise.all(claimed).then(present)
+    : present(claimed as (ClaimedTask | null)[])
 }
 
 function present<T>(tasks: readonly (T | null)[]): T[] {
