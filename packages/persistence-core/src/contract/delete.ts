@@ -1,9 +1,11 @@
 import { expect } from 'vitest'
 import type { PersistentBackend } from '../backend.ts'
+import type { WorkflowSnapshot } from '../snapshot.ts'
 import type { CommitTaskParams, TaskClaim } from '../task-claim-store.ts'
+import { completeTask } from '../transitions.ts'
 import { bytes, type ContractTest, collect, failure, rule, settle, text } from './context.ts'
 import { at, atTask, claim, completed, found, LONG_MS, SHORT_MS, toTask } from './fixtures.ts'
-import { filled, marked, markOf, unchanged } from './stored.ts'
+import { contentOf, filled, marked, markOf, unchanged } from './stored.ts'
 
 /** An instance with something of every kind: results, a commit's record, a claim, signals, events. */
 async function furnish(
@@ -200,6 +202,22 @@ export const deleteTests: readonly ContractTest[] = [
         'CLAIM_LOST',
       )
       expect((await other.loadSnapshot(id)).revision).toBe(loaded.revision)
+    }
+  }),
+
+  rule('S8', 'outputs that were loaded from a deleted instance are stored anew', async (t) => {
+    const backend = await t.open()
+    const ids = ['a', 'b', 'c']
+    const withOutputs = (of: string): WorkflowSnapshot =>
+      ids.reduce((snapshot, id) => completeTask(snapshot, id, bytes(of + id)), atTask('i'))
+    const saved = await backend.saveSnapshot(withOutputs('old '))
+    for (const known of [saved, await backend.loadSnapshot('i')]) {
+      await backend.deleteSnapshot('i')
+      // Of the same revision, with outputs of the same names.
+      await backend.saveSnapshot(withOutputs('new '))
+      const again = await backend.saveSnapshot(known)
+      expect(contentOf(again)).toEqual(contentOf(known))
+      await unchanged(backend, again)
     }
   }),
 ]

@@ -171,6 +171,20 @@ const retries: readonly ContractTest[] = [
     expect(await found(backend, { workerId: 'w2' })).toEqual(['i/y', 'i/x'])
   }),
 
+  rule('D4', 'a save may tell who failed it last', async (t) => {
+    const backend = await t.open()
+    const retryOf = (lastFailedWorker: string | null) =>
+      new Map([['x', { attempts: 1, lastError: 'e', lastFailedWorker, nextRetryAt: 1 }]])
+    const waiting = atFork('i', [{ taskId: 'x', priority: 1 }, 'y'])
+    for (const worker of ['w1', 'w2', null, 'w1']) {
+      await backend.saveSnapshot({ ...waiting, retries: retryOf(worker) })
+      for (const workerId of ['w1', 'w2']) {
+        const order = workerId === worker ? ['i/y', 'i/x'] : ['i/x', 'i/y']
+        expect(await found(backend, { workerId })).toEqual(order)
+      }
+    }
+  }),
+
   rule('D4', 'several that it failed come last in their own order', async (t) => {
     const backend = await t.open()
     const ids = ['a', 'b', 'c', 'd', 'e']

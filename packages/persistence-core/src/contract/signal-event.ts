@@ -1,9 +1,10 @@
 import { expect } from 'vitest'
 import type { PersistentBackend } from '../backend.ts'
 import type { Position } from '../position.ts'
+import type { ClaimedTask, TaskClaim } from '../task-claim-store.ts'
 import { bytes, type ContractTest, failure, rule, text } from './context.ts'
 import { drain } from './event.ts'
-import { at, atTask, claim, found, LONG_MS } from './fixtures.ts'
+import { at, atTask, claim, found, LONG_MS, toTask } from './fixtures.ts'
 import {
   CLAIM_NEXT,
   commit,
@@ -14,6 +15,10 @@ import {
   tasksOf,
   together,
 } from './steps.ts'
+
+function claimOf(next: ClaimedTask | null): TaskClaim {
+  return next?.claim ?? expect.fail('the next task should come with the commit')
+}
 
 function parked(nextTaskId: string | null = 'b', signalName = 'go') {
   return {
@@ -90,6 +95,18 @@ export const signalEventTests: readonly ContractTest[] = [
     expect(receipt).toEqual({ revision: 2, status: 'in-progress', next: null })
     await expectTaken(backend, 'first')
     expect(await drain(backend, 'i', 'go')).toEqual(['second'])
+  }),
+
+  rule('E3', 'an event that came several commits before the parking is taken', async (t) => {
+    const backend = await t.open()
+    await backend.saveSnapshot(atTask('i', 'x'))
+    const held = await claim(backend, 'i', 'x')
+    await backend.sendEvent('i', 'go', bytes('early'))
+    const { next } = await commit(backend, held, 'x', toTask('y'), CLAIM_NEXT)
+    const { next: last } = await commit(backend, claimOf(next), 'y', toTask('z'), CLAIM_NEXT)
+    await commit(backend, claimOf(last), 'z', parking())
+    expect(text((await tasksOf(backend, 'i')).get('b')?.input)).toBe('early')
+    expect(await drain(backend, 'i', 'go')).toEqual([])
   }),
 
   rule(
