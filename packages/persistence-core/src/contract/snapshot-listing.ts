@@ -86,7 +86,7 @@ export const snapshotListingTests: readonly ContractTest[] = [
     const backend = await t.open()
     await saveAll(
       backend,
-      ['a', 'b1', 'b2', 'b3', 'c'].map((id) => atTask(id)),
+      ['a', 'ab', 'b1', 'b2', 'b3', 'c'].map((id) => atTask(id)),
     )
     expect(await ids(backend, { after: 'b15' })).toEqual(['b2', 'b3', 'c'])
     expect(await ids(backend, { prefix: 'b', after: 'a' })).toEqual(['b1', 'b2', 'b3'])
@@ -175,6 +175,8 @@ export const snapshotListingTests: readonly ContractTest[] = [
       for (const limit of [1, 100, 1000, 1001, 1199, 1200, 5000]) {
         expect(await ids(backend, { limit })).toEqual(MANY.slice(0, limit))
       }
+      expect(await ids(backend, { prefix: 'i' })).toEqual(MANY)
+      expect(await ids(backend, { prefix: 'i', after: 'h' })).toEqual(MANY)
       expect(await ids(backend, { definitionHash: 'odd' })).toEqual(MANY.filter(odd))
       expect(await ids(backend, { definitionHash: 'odd', limit: 550 })).toEqual(
         MANY.filter(odd).slice(0, 550),
