@@ -223,10 +223,13 @@ export class ReadyQueue {
       const stored = docs.map(({ q }) => q?.k ?? 0)
       ranks = stored.toSorted((a, b) => a - b)
       if (ranks.length <= size) break
-      const isInOrder = stored.every((rank, index) => rank >= (stored[index - 1] ?? 0))
-      // As they were stored, as a rule; else some of all, and half of those are below their middle.
-      const next = ranks[isInOrder ? size : size >> 1] ?? bound
-      const isDone = isInOrder || next >= bound
+      // As they were stored, about: then none that was not read is before the last of those that
+      // were. The next step tells, since room that became free is taken by later ones.
+      const edge = Math.min(...stored.slice(-(size >> 2)))
+      const isInOrder = steps === 0 && ranks.filter((rank) => rank <= edge).length > size >> 1
+      // Else some of all, and half of those are below their middle.
+      const next = isInOrder ? edge : (ranks[size >> 1] ?? bound)
+      const isDone = next >= bound
       bound = next
       ranks = ranks.filter((rank) => rank <= next)
       if (isDone) break
