@@ -4,6 +4,7 @@ import { type Attributes, keyOf } from './expressions.ts'
 import { bytesOf, type State } from './instance-item.ts'
 import type { Change, InstanceStore, Parts } from './instance-store.ts'
 import { digest, type ItemKey, type Keys } from './keys.ts'
+import { incomplete } from './unreadable.ts'
 
 /** Bytes of an event in an item of its own; a transaction has room for 4 MB. */
 const EVENT_BYTES: number = 64 * 1024
@@ -34,6 +35,7 @@ export class EventQueue {
 
   /** The payload of the oldest event of a name. */
   async read(instanceId: string, signalName: string): Promise<Uint8Array | null> {
+    let before = ''
     for (;;) {
       const known = await this.#instances.read(instanceId)
       if (known === null || known.state.queuedEvents === 0) return null
@@ -41,19 +43,28 @@ export class EventQueue {
       if (oldest === null) return null
       const payload = await this.#payload(instanceId, oldest)
       if (payload !== null) return payload
+      before = mustDiffer(instanceId, oldest, before)
     }
   }
 
   /** Takes the oldest event of a name away. */
   take(instanceId: string, signalName: string): Promise<Uint8Array | null> {
+    let before = ''
     return this.#instances.change<Uint8Array | null>(instanceId, async ({ known }) => {
       const nothing: Change<Uint8Array | null> = { next: null, answer: () => null }
       if (known === null || known.state.queuedEvents === 0) return nothing
       const { state } = known
-      const oldest = await this.#oldest(instanceId, state, signalName)
+      let oldest = await this.#oldest(instanceId, state, signalName)
       if (oldest === null) return nothing
-      const payload = await this.#payload(instanceId, oldest)
-      if (payload === null) return nothing
+      let payload = await this.#payload(instanceId, oldest)
+      while (payload === null) {
+        // Somebody was just faster, or it is missing.
+        before = mustDiffer(instanceId, oldest, before)
+        oldest = await this.#oldest(instanceId, state, signalName)
+        if (oldest === null) return nothing
+        payload = await this.#payload(instanceId, oldest)
+      }
+      const taken = payload
       const { p, s, ob } = oldest
       return {
         next: { ...state, version: state.version + 1, queuedEvents: state.queuedEvents - 1 },
@@ -62,7 +73,7 @@ export class EventQueue {
           if (ob?.S === undefined) return
           await this.#parts.service.deleteAll(this.#parts.bodies.itemsOf(instanceId, ob.S))
         },
-        answer: () => payload,
+        answer: () => taken,
       }
     })
   }
@@ -123,6 +134,13 @@ export class EventQueue {
   #delete(key: ItemKey): TransactWriteItem {
     return { Delete: { TableName: this.#parts.service.tableName, Key: keyOf(key) } }
   }
+}
+
+/** The key of an event whose payload is not there, to be given the next time: one that was taken is not found again. */
+function mustDiffer(instanceId: string, { s }: Attributes, before: string): string {
+  const key = s?.S ?? ''
+  if (key === before) throw incomplete(instanceId)
+  return key
 }
 
 /** Versions grow, so the oldest is the first. */

@@ -1,5 +1,5 @@
 import type { AttributeValue } from '@aws-sdk/client-dynamodb'
-import { BackendError, type InstanceStatus } from '@sayiir/persistence-core'
+import type { InstanceStatus } from '@sayiir/persistence-core'
 import type {
   CommitRecord,
   DispatchEntry,
@@ -8,6 +8,7 @@ import type {
 } from '@sayiir/persistence-core/adapter'
 import type { Attributes } from './expressions.ts'
 import { unpack } from './packing.ts'
+import { ofInstance, unreadable } from './unreadable.ts'
 
 /** Tells the time. */
 export interface Clock {
@@ -48,10 +49,10 @@ export class InstanceItem {
   /** Decoded, once somebody wanted it. */
   state: Promise<State> | null = null
 
-  constructor(instanceId: string, stored: Attributes, attributes: Attributes = unpack(stored)) {
+  constructor(instanceId: string, stored: Attributes, attributes?: Attributes) {
     this.instanceId = instanceId
     this.stored = stored
-    this.attributes = attributes
+    this.attributes = attributes ?? ofInstance(instanceId, () => unpack(stored))
   }
 
   /** Names of the last writes. */
@@ -90,7 +91,7 @@ export class InstanceItem {
   }
 
   get status(): InstanceStatus {
-    return statusOf(this.attributes.st?.S)
+    return ofInstance(this.instanceId, () => statusOf(this.attributes.st?.S))
   }
 
   /** Whether this write is among the last ones. */
@@ -332,11 +333,6 @@ export function bytesOf(value: AttributeValue | undefined): Uint8Array {
   const bytes = value?.B
   if (bytes === undefined) throw unreadable('an output is missing')
   return bytes
-}
-
-/** What a malformed item is answered with. */
-export function unreadable(why: string, cause?: unknown): BackendError {
-  return new BackendError('SERIALIZATION', `the stored instance can not be read: ${why}`, { cause })
 }
 
 function parse(text: string): unknown {

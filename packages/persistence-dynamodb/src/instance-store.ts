@@ -17,6 +17,7 @@ import type { Results } from './results.ts'
 import type { Conditional, Service } from './service.ts'
 import type { StateCodec } from './state-codec.ts'
 import type { TaskClasses } from './task-class.ts'
+import { incomplete } from './unreadable.ts'
 
 /** Compare-and-sets in a row that may fail before that is taken for a failure. */
 const MAX_TRIES = 200
@@ -98,11 +99,13 @@ export class InstanceStore {
 
   /** Reads an instance: strongly consistent. Null: there is none. */
   async read(instanceId: string): Promise<Known | null> {
+    let before = ''
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       const item = await this.#get(instanceId)
       if (item === null || item.isTombstone) return null
       const state = await this.decode(item)
       if (state !== null) return { item, state }
+      before = mustDiffer(item, before)
     }
     throw tooBusy(instanceId)
   }
@@ -204,6 +207,7 @@ export class InstanceStore {
     const guess = known ?? (typeof supposed === 'string' ? undefined : supposed)
     let item = guess ?? (supposed === 'absent' ? null : await this.#get(instanceId))
     let isFresh = guess === undefined && supposed !== 'absent'
+    let before = ''
     for (let tries = 1; tries < MAX_TRIES; tries += 1) {
       const state = item === null || item.isTombstone ? null : await this.decode(item)
       const isOutOfDate = item !== null && !item.isTombstone && state === null
@@ -221,6 +225,7 @@ export class InstanceStore {
           continue
         }
       }
+      if (isOutOfDate && item !== null && isFresh) before = mustDiffer(item, before)
       item = await this.#get(instanceId)
       isFresh = true
     }
@@ -320,6 +325,15 @@ export class InstanceStore {
     if (!item.isTombstone) this.#cache.set(item)
     return item
   }
+}
+
+/**
+ * The last write of an item that is out of date, to be given the next time. A body goes only once the
+ * item that refers to it was written again: where that is not so, it is missing.
+ */
+function mustDiffer({ instanceId, lastWrite }: InstanceItem, before: string): string {
+  if (lastWrite === before) throw incomplete(instanceId)
+  return lastWrite
 }
 
 function tooBusy(instanceId: string): BackendError {

@@ -10,6 +10,7 @@ import {
   isFree,
   isLive,
   isOpen,
+  isUnreadable,
   TIMER_TASK_ID,
 } from '@sayiir/persistence-core/adapter'
 import type { Directory } from './directory.ts'
@@ -18,6 +19,7 @@ import { FRACTION, NEVER } from './index-keys.ts'
 import type { InstanceItem } from './instance-item.ts'
 import type { InstanceStore, Parts } from './instance-store.ts'
 import type { Removal } from './removal.ts'
+import { ifReadable } from './unreadable.ts'
 
 /** Instances that are deleted at a time. */
 const AT_ONCE = 8
@@ -61,10 +63,12 @@ export class DynamoDBMaintenance {
     const chosen = found.slice(0, limit)
     const more = found.length > limit
     if (dryRun) return { deleted: chosen.length, more }
-    const mayGo = (item: InstanceItem): boolean =>
-      isEnded(item.status) &&
-      statuses.includes(item.status) &&
-      Number(item.attributes.ua?.N) < endedBefore
+    // Of one that can not be read it is not known.
+    const mayGo = (item: InstanceItem): boolean => {
+      const status = ifReadable(() => item.status)
+      const isWanted = status !== null && isEnded(status) && statuses.includes(status)
+      return isWanted && Number(item.attributes.ua?.N) < endedBefore
+    }
     let deleted = 0
     for (let first = 0; first < chosen.length; first += AT_ONCE) {
       signal?.throwIfAborted()
@@ -149,9 +153,14 @@ export class DynamoDBMaintenance {
       { consistent: true },
     )
     for (const attributes of items) {
-      const item = await this.#countTasks(attributes, now, count)
-      const isPaused = !item.isTombstone && item.status === 'paused'
-      if (isPaused && held.has(attributes.p?.S ?? '')) byStatus.paused += 1
+      try {
+        const item = await this.#countTasks(attributes, now, count)
+        const isPaused = !item.isTombstone && item.status === 'paused'
+        if (isPaused && held.has(attributes.p?.S ?? '')) byStatus.paused += 1
+      } catch (error) {
+        // It is there, and no more is known of it.
+        if (!isUnreadable(error)) throw error
+      }
     }
     const all = (await listed).reduce((sum, one) => sum + one, 0)
     const others = byStatus.completed + byStatus.failed + byStatus.cancelled + byStatus.paused

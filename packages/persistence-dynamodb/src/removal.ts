@@ -1,3 +1,4 @@
+import { isUnreadable } from '@sayiir/persistence-core/adapter'
 import { bodyNameOf, nameOf, SWEEP_AFTER_MS } from './bodies.ts'
 import { MAX_CLOCK_ERROR_MS } from './clock.ts'
 import type { Attributes } from './expressions.ts'
@@ -8,9 +9,12 @@ import { PACKED, WHOLE } from './packing.ts'
 import { referenceOf } from './results.ts'
 import { TTL_ATTRIBUTE } from './schema.ts'
 import { referencesOf } from './state-codec.ts'
+import { ifReadable } from './unreadable.ts'
 
 /** Milliseconds after which the service may delete what the sweeper has not come to. */
 const LEFTOVER_MS: number = 7 * 24 * 3_600_000
+/** Stands for the life of an instance that can not be read: no item has it. */
+const UNKNOWN = '-'
 /** Partitions that are swept in one go at most. */
 const MAX_SWEPT = 100
 
@@ -66,7 +70,7 @@ export class Removal {
       const now = service.clock.now()
       const tombstone: Attributes = {
         w: { S: writes },
-        z: { S: head.life },
+        z: { S: head.life || UNKNOWN },
         k: { N: String(head.token) },
         wp: { S: keys.sweep(shardOf(instanceId, this.#parts.shards)) },
         ws: { N: String(needsTombstone ? keepUntil + 1 : now) },
@@ -105,7 +109,12 @@ export class Removal {
       const ids = new Set(items.map(({ p }) => keys.instanceIdOf(p?.S ?? '')))
       for (const instanceId of ids) {
         signal?.throwIfAborted()
-        await this.#sweepOne(instanceId)
+        try {
+          await this.#sweepOne(instanceId)
+        } catch (error) {
+          // What it refers to is not known, and nobody else's litter must stay for it.
+          if (!isUnreadable(error)) throw error
+        }
         swept += 1
       }
     }
@@ -175,9 +184,18 @@ export class Removal {
     const marked = sorts.filter((s) => s.startsWith('M#'))
     if (marked.length === 0) return
     const current = await service.get(keys.head(instanceId))
-    const item = current === null ? null : new InstanceItem(instanceId, current)
+    const item = current === null ? null : this.#head(instanceId, current)
     await Promise.all(
       marked.map((s) => markers.removeStale(instanceId, s.slice(2), item, service.clock.now())),
+    )
+  }
+
+  /** Of one that can not be read nothing is known but its last write; no token was greater than the time, about. */
+  #head(instanceId: string, stored: Attributes): InstanceItem {
+    const token = { N: String(this.#parts.service.clock.now() + MAX_CLOCK_ERROR_MS) }
+    return (
+      ifReadable(() => new InstanceItem(instanceId, stored)) ??
+      new InstanceItem(instanceId, stored, { ...stored, k: token })
     )
   }
 
@@ -197,7 +215,7 @@ export class Removal {
           ...(start === null ? undefined : { ExclusiveStartKey: start }),
         })
       for (const item of page.items) {
-        if (item.s?.S === HEAD) head = new InstanceItem(instanceId, item)
+        if (item.s?.S === HEAD) head = this.#head(instanceId, item)
         else others.push(item)
       }
       start = page.next

@@ -9,6 +9,7 @@ import type { EventQueue } from './event-queue.ts'
 import type { State, TailResult } from './instance-item.ts'
 import type { InstanceStore, Parts } from './instance-store.ts'
 import { mergeTail } from './results.ts'
+import { incomplete } from './unreadable.ts'
 
 /** Reads in a row that others may make useless by writing. */
 const MAX_TRIES = 100
@@ -46,6 +47,7 @@ export class DynamoDBSnapshotStore implements Reads {
     results: readonly TaskResult[]
   } | null> {
     let state = (await this.#instances.read(instanceId))?.state ?? null
+    let before = ''
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       if (state === null) return null
       const results = await this.#results(instanceId, state)
@@ -55,6 +57,7 @@ export class DynamoDBSnapshotStore implements Reads {
         : state
       const isSame = again?.generation === state.generation && again.version === state.version
       if (isSame && results !== null) return { now: this.#instances.now, stored: state, results }
+      if (isSame) before = mustDiffer(instanceId, state, before)
       state = isSame ? ((await this.#instances.read(instanceId))?.state ?? null) : again
     }
     throw tooBusy(instanceId)
@@ -64,6 +67,7 @@ export class DynamoDBSnapshotStore implements Reads {
     instanceId: string,
     taskIds: readonly string[],
   ): Promise<ReadonlyMap<string, Uint8Array> | null> {
+    let before = ''
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       const known = await this.#instances.read(instanceId)
       if (known === null) return null
@@ -88,6 +92,7 @@ export class DynamoDBSnapshotStore implements Reads {
       )
       const outputs = await this.#outputs(instanceId, wanted)
       if (outputs !== null) return outputs
+      before = mustDiffer(instanceId, state, before)
     }
     throw tooBusy(instanceId)
   }
@@ -146,6 +151,16 @@ export class DynamoDBSnapshotStore implements Reads {
     }
     return map
   }
+}
+
+/**
+ * The version of an instance of which an output is not there, to be given the next time: it goes only
+ * once the instance was written again, else it is missing.
+ */
+function mustDiffer(instanceId: string, { generation, version }: State, before: string): string {
+  const now = `${generation}:${version}`
+  if (now === before) throw incomplete(instanceId)
+  return now
 }
 
 function tooBusy(instanceId: string): BackendError {

@@ -12,11 +12,11 @@ import {
   statusOf,
   type TailEntry,
   type TailResult,
-  unreadable,
   writeClaims,
   writeEntries,
   writeTail,
 } from './instance-item.ts'
+import { named, unreadable } from './unreadable.ts'
 
 /** Bytes of a text in the instance's own item: a longer one is a body. */
 const TEXT_BYTES = 8192
@@ -61,7 +61,7 @@ export class StateCodec {
     } catch (error) {
       item.state = null
       if (error === OUT_OF_DATE) return null
-      throw error
+      throw named(item.instanceId, error)
     }
   }
 

@@ -4,6 +4,7 @@ import type { InstanceStore, Known, Parts } from './instance-store.ts'
 import { HEAD } from './keys.ts'
 import { markedClassOf } from './markers.ts'
 import type { TaskClass } from './task-class.ts'
+import { ifReadable } from './unreadable.ts'
 import { type Candidate, type Hint, WorkScan } from './work-scan.ts'
 
 /** Keys of a page of an index at least: half a read unit, or one where the instances come with them. */
@@ -249,15 +250,6 @@ export class WorkFinder {
       const current = known === null ? await this.#instances.read(instanceId) : known
       await this.#parts.markers.removeStale(instanceId, classId, current?.item ?? null, now)
     })
-  }
-}
-
-function ifReadable<T>(read: () => T): T | null {
-  try {
-    return read()
-  } catch (error) {
-    if (isUnreadable(error)) return null
-    throw error
   }
 }
 

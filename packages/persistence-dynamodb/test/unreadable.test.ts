@@ -1,8 +1,15 @@
-import { UpdateItemCommand } from '@aws-sdk/client-dynamodb'
+import {
+  type AttributeValue,
+  DeleteItemCommand,
+  PutItemCommand,
+  QueryCommand,
+  UpdateItemCommand,
+} from '@aws-sdk/client-dynamodb'
+import { completeTask, createSnapshot, moveTo } from '@sayiir/persistence-core'
 import type { DynamoDBBackend } from '@sayiir/persistence-dynamodb'
 import { describe, expect, inject, test } from 'vitest'
 import { Keys } from '../src/keys.ts'
-import { WHOLE } from '../src/packing.ts'
+import { PACKED, WHOLE } from '../src/packing.ts'
 import { atTask, namespace, open } from './namespace.ts'
 import { client } from './process.ts'
 
@@ -23,17 +30,21 @@ async function withBad(
 }
 
 /** Writes what nobody can read, as a process of a newer version would. */
-async function damage(keyPrefix: string): Promise<void> {
+async function damage(
+  keyPrefix: string,
+  stored: Readonly<Record<string, AttributeValue>> = { [WHOLE]: { B: new Uint8Array([120]) } },
+): Promise<void> {
   const { p, s } = new Keys(keyPrefix).head('bad')
+  const [[name, value] = expect.fail()] = Object.entries(stored)
   const admin = client(inject('dynamodb').url)
   await admin.send(
     new UpdateItemCommand({
       TableName: 'sayiir',
       Key: { p: { S: p }, s: { S: s } },
       UpdateExpression: 'SET #o = :damaged, w = :write',
-      ExpressionAttributeNames: { '#o': WHOLE },
+      ExpressionAttributeNames: { '#o': name },
       ExpressionAttributeValues: {
-        ':damaged': { B: new Uint8Array([120]) },
+        ':damaged': value,
         ':write': { S: 'another1' },
       },
     }),
@@ -89,5 +100,131 @@ describe('one that could be read when it was found, and no longer when it is cla
     await damage(keyPrefix)
     const claimed = await worker.claimAvailableTasks({ ...CLAIM, limit: 10 })
     expect(claimed.map(({ task }) => task.instanceId)).toEqual(['c'])
+  })
+})
+
+describe('one that can not be read', () => {
+  test('does not vanish from listings, and keeps nobody from counting and pruning the others', async () => {
+    const backend = await withBad(['a', 'bad', 'c'])
+    await backend.storeSignal('c', 'cancel')
+    await backend.checkAndCancel('c')
+    const told = { code: 'SERIALIZATION', instanceId: 'bad' }
+    await expect(backend.loadSnapshot('bad')).rejects.toMatchObject(told)
+    await expect(Array.fromAsync(backend.listSnapshots())).rejects.toMatchObject(told)
+    const rest = await Array.fromAsync(backend.listSnapshots({ after: 'bad' }))
+    expect(rest.map(({ instanceId }) => instanceId)).toEqual(['c'])
+    expect((await backend.stats()).byStatus).toMatchObject({ 'in-progress': 2, cancelled: 1 })
+    const endedBefore = (await backend.loadSnapshot('c')).updatedAt + 1
+    expect(await backend.prune({ endedBefore })).toEqual({ deleted: 1, more: false })
+  })
+
+  test('keeps nobody from pruning the others though it has ended', async () => {
+    const keyPrefix = namespace()
+    const backend = await open({ keyPrefix })
+    for (const id of ['bad', 'c']) {
+      await backend.saveSnapshot(atTask(id))
+      await backend.storeSignal(id, 'cancel')
+      await backend.checkAndCancel(id)
+    }
+    await damage(keyPrefix, { [PACKED]: { S: 'x' } })
+    const other = await open({ keyPrefix })
+    const endedBefore = (await other.loadSnapshot('c')).updatedAt + 60_000
+    expect(await other.prune({ endedBefore })).toMatchObject({ deleted: 1 })
+    await other.deleteSnapshot('bad')
+    expect(await Array.fromAsync(other.listSnapshots())).toEqual([])
+  })
+
+  test('keeps nobody from counting though it is a fork, nor from sweeping up though it has left something', async () => {
+    const keyPrefix = namespace()
+    const backend = await open({ keyPrefix })
+    const pendingTasks = ['a', 'b'].map((taskId) => ({ taskId }))
+    const position = {
+      kind: 'at-fork',
+      forkId: 'f',
+      pendingTasks,
+      join: { taskId: 'j' },
+      completedBranches: new Map(),
+      wakeAt: null,
+    } as const
+    for (const instanceId of ['bad', 'c'])
+      await backend.saveSnapshot(createSnapshot({ instanceId, definitionHash: 'd', position }))
+    await damage(keyPrefix)
+    const keys = new Keys(keyPrefix)
+    const note = {
+      ...{ p: { S: keys.instance('bad') }, s: { S: 'S#000000000aaaa~000000000aaaa' } },
+      ...{ wp: { S: keys.sweep(0) }, ws: { N: '1' } },
+    }
+    const admin = client(inject('dynamodb').url)
+    await admin.send(new PutItemCommand({ TableName: 'sayiir', Item: note }))
+    admin.destroy()
+    const other = await open({ keyPrefix })
+    expect(await other.stats()).toMatchObject({ available: 2, byStatus: { 'in-progress': 2 } })
+    expect(await other.prune({ endedBefore: 1 })).toEqual({ deleted: 0, more: false })
+  })
+
+  test('can be deleted, and started anew', async () => {
+    const backend = await withBad(['bad'])
+    await backend.deleteSnapshot('bad')
+    await expect(backend.loadSnapshot('bad')).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    expect((await backend.saveSnapshot(atTask('bad'))).revision).toBe(1)
+  })
+})
+
+describe('one of which a body is missing', () => {
+  /** Deletes all items of an instance's partition whose sort keys begin so. */
+  async function lose(keyPrefix: string, sPrefix: string): Promise<void> {
+    const admin = client(inject('dynamodb').url)
+    const p = { S: new Keys(keyPrefix).instance('bad') }
+    const { Items = [] } = await admin.send(
+      new QueryCommand({
+        ...{ TableName: 'sayiir', ProjectionExpression: 'p, s' },
+        KeyConditionExpression: 'p = :p AND begins_with(s, :s)',
+        ExpressionAttributeValues: { ':p': p, ':s': { S: sPrefix } },
+      }),
+    )
+    expect(Items.length).toBeGreaterThan(0)
+    for (const Key of Items) await admin.send(new DeleteItemCommand({ TableName: 'sayiir', Key }))
+    admin.destroy()
+  }
+
+  const told = { code: 'SERIALIZATION', instanceId: 'bad' }
+
+  test('is told as damaged, and can be deleted', async () => {
+    const keyPrefix = namespace()
+    const writer = await open({ keyPrefix })
+    await writer.saveSnapshot(atTask('bad', 'a', new Uint8Array(100_000)))
+    await lose(keyPrefix, 'B#')
+    const backend = await open({ keyPrefix })
+    await expect(backend.loadSnapshot('bad')).rejects.toMatchObject(told)
+    await expect(backend.storeSignal('bad', 'cancel')).rejects.toMatchObject(told)
+    await backend.deleteSnapshot('bad')
+  })
+
+  test('is told as damaged where it is of an output', async () => {
+    const keyPrefix = namespace()
+    const writer = await open({ keyPrefix })
+    await writer.saveSnapshot(completeTask(atTask('bad', 'b'), 'a', new Uint8Array(300_000)))
+    await lose(keyPrefix, 'B#')
+    const backend = await open({ keyPrefix })
+    await expect(backend.loadTaskResult('bad', 'a')).rejects.toMatchObject(told)
+    await expect(backend.loadSnapshot('bad')).rejects.toMatchObject(told)
+  })
+
+  test('is told as damaged where it is of an event', async () => {
+    const keyPrefix = namespace()
+    const writer = await open({ keyPrefix })
+    await writer.saveSnapshot(atTask('bad'))
+    await writer.sendEvent('bad', 'go', new Uint8Array(100_000))
+    await lose(keyPrefix, 'B#')
+    const backend = await open({ keyPrefix })
+    await expect(backend.consumeEvent('bad', 'go')).rejects.toMatchObject(told)
+    const parked = moveTo(await backend.loadSnapshot('bad'), {
+      kind: 'at-signal',
+      signalId: 's',
+      signalName: 'go',
+      wakeAt: null,
+      nextTaskId: 'b',
+    })
+    await expect(backend.saveSnapshot(parked)).rejects.toMatchObject(told)
   })
 })
