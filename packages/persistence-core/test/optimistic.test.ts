@@ -5,6 +5,7 @@ import {
   type Capabilities,
   completeTask,
   createSnapshot,
+  moveTo,
   type Position,
   type TaskOutcome,
 } from '../src/index.ts'
@@ -343,3 +344,34 @@ test('E1 to claim what a timer stands before tells why it can not be read', asyn
   const claiming = backend.claimTask({ ...worker, instanceId: 'i', taskId: 'after' })
   await expect(claiming).rejects.toMatchObject({ code: 'SERIALIZATION' })
 })
+
+test.each(['SERIALIZATION', 'UNAVAILABLE'] as const)(
+  'D5 tasks that were claimed reach their worker, though what another one needs is %s',
+  async (code) => {
+    const watched = new Watched()
+    const backend = open(watched.store)
+    // Each of them needs its branch's output, which is not in the head.
+    const branch = new Uint8Array(1000).fill(1)
+    for (const id of ['a', 'b', 'c']) {
+      const done = completeTask(started(id), 't', branch)
+      const completedBranches = new Map([['t', { taskId: 't', output: branch }]])
+      await backend.saveSnapshot(moveTo(done, { kind: 'at-join', joinId: 'j', completedBranches }))
+    }
+    const readOutputs = watched.map.readOutputs.bind(watched.map)
+    watched.map.readOutputs = async (instanceId, taskIds) => {
+      if (instanceId === 'b') throw new BackendError(code, 'not to be read')
+      return readOutputs(instanceId, taskIds)
+    }
+    const found = await backend.findAvailableTasks({ workerId: 'w', limit: 10 })
+    expect(found.map(({ instanceId }) => instanceId)).toEqual(['a', 'c'])
+    const claimed = await backend.claimAvailableTasks({ workerId: 'w', limit: 10, ttlMs: 1000 })
+    expect(claimed.map(({ task }) => task.instanceId)).toEqual(['a', 'c'])
+    expect(claimed.map(({ task }) => task.branches.get('t')?.output)).toEqual([branch, branch])
+    // Where there is nothing else it is told.
+    watched.elapse(2000)
+    for (const { claim } of claimed) await backend.deleteSnapshot(claim.instanceId)
+    await expect(backend.findAvailableTasks({ workerId: 'w', limit: 10 })).rejects.toMatchObject({
+      code,
+    })
+  },
+)

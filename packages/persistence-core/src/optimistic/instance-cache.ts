@@ -1,4 +1,5 @@
 import { isEnded } from '../snapshot.ts'
+import { branchResults } from './branches.ts'
 import type { StoredInstance } from './store.ts'
 
 /** Bytes that are kept at most, roughly. */
@@ -67,5 +68,9 @@ interface Kept {
 }
 
 function sizeOf({ head, entries }: StoredInstance): number {
-  return BASE_BYTES + (head.initialInput?.byteLength ?? 0) + entries.length * 256
+  let bytes = BASE_BYTES + (head.initialInput?.byteLength ?? 0) + entries.length * 256
+  if (head.retries.size > 0)
+    for (const { lastError } of head.retries.values()) bytes += lastError.length
+  for (const { output } of branchResults(head)) bytes += output.byteLength
+  return bytes
 }

@@ -90,7 +90,7 @@ export class OptimisticTaskClaimStore implements TaskClaimCalls {
     const found = await session.store.findAvailable({ filter, workerId, limit })
     session.saw(found.now)
     if (found.due.length > 0) await settle(session, found.due)
-    return present(await Promise.all(found.tasks.map((task) => toFoundTask(session, task))))
+    return present(found.tasks.map((task) => toFoundTask(session, task)))
   }
 
   // Without async functions: who claims one task at a time waits for each of their promises.
@@ -138,13 +138,28 @@ function toClaimedTasks(
   tasks: readonly ClaimedEntry[],
 ): ClaimedTask[] | Promise<ClaimedTask[]> {
   const claimed = tasks.map((task) => toClaimedTask(session, task))
-  return claimed.some((task) => task instanceof Promise)
-    ? Promise.all(claimed).then(present)
-    : present(claimed as (ClaimedTask | null)[])
+  return claimed.every(isAtHand) ? claimed.filter((task) => task !== null) : present(claimed)
 }
 
-function present<T>(tasks: readonly (T | null)[]): T[] {
-  return tasks.filter((task) => task !== null)
+function isAtHand<T>(task: T | Promise<T>): task is T {
+  return !(task instanceof Promise)
+}
+
+/**
+ * Tasks that are there. One of which an output can not be read, say, must not take those with it that
+ * were claimed in the same step: nobody else knows of them. Throws where none is left.
+ */
+async function present<T>(tasks: readonly (T | null | Promise<T | null>)[]): Promise<T[]> {
+  const there: T[] = []
+  let failure: BackendError | null = null
+  for (const result of await Promise.allSettled(tasks)) {
+    if (result.status === 'rejected') {
+      if (!BackendError.is(result.reason)) throw result.reason
+      failure ??= result.reason
+    } else if (result.value !== null) there.push(result.value)
+  }
+  if (failure !== null && there.length === 0) throw failure
+  return there
 }
 
 function tooBusy({ instanceId, taskId }: { instanceId: string; taskId: string }): BackendError {
