@@ -93,20 +93,17 @@ export function readyTasks(db: Connection, routes: Routes, query: ReadyQuery): R
 /** The first task of each class that the worker serves, skipping from class to class. */
 function* classes(db: Connection, routes: Routes, filter: WorkerFilter): Generator<ClassRow> {
   if (filter.definitionHashes?.length === 0) return
-  let served = routes.served(filter)
+  let served = routes.served(db, filter)
   let row = seek(db, 0, '', 0, 0)
   while (row !== undefined) {
-    if (row.route_id > routes.lastId) {
-      // Others have added routes since.
-      routes.refresh(db)
-      served = routes.served(filter)
-    }
     const { route_id: routeId } = row
+    // Others have added routes since.
+    if (served !== null && routeId > served.lastId) served = routes.served(db, filter, routeId)
     // After the last that is served come routes that this process has not seen yet.
     const next: number =
       served === null
         ? routeId
-        : (firstFrom(served, routeId) ?? Math.max(routes.lastId, routeId) + 1)
+        : (firstFrom(served.ids, routeId) ?? Math.max(served.lastId, routeId) + 1)
     if (next === routeId) {
       yield row
       row = seek(db, routeId, row.last_failed_worker, row.priority, Number.MAX_SAFE_INTEGER)

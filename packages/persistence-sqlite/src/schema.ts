@@ -33,9 +33,21 @@ export async function setUp(db: Connection, options: SetUp): Promise<void> {
 
 /** Throws `SCHEMA` unless the tables are of this version. */
 export function checkSchema(db: Connection): void {
-  const version = readVersion(db)
-  if (version > VERSION) throw newer(version)
-  if (version < VERSION) throw missing(version)
+  mustBeCurrent(readVersion(db))
+}
+
+/** Reads, within a transaction, the version of tables that are there, for {@link mustBeCurrent}. */
+export const STORED_VERSION = `(SELECT value FROM {meta} WHERE key = 'schema-version')`
+
+/**
+ * Throws `SCHEMA` unless tables of this version are this program's. Asked in every transaction: a
+ * process of a newer version may have migrated them while this one has them open. It takes a
+ * microsecond.
+ */
+export function mustBeCurrent(version: number | null | undefined): void {
+  if (version === VERSION) return
+  const found = version ?? 0
+  throw found > VERSION ? newer(found) : missing(found)
 }
 
 /** The version of the tables, 0 without any; throws `SCHEMA` for a file that must be left alone. */

@@ -5,9 +5,12 @@ import type { DatabaseFile } from './database-file.ts'
 import { toBackendError } from './errors.ts'
 import type { CheckedOptions } from './options.ts'
 import type { Routes } from './routes.ts'
+import { mustBeCurrent, STORED_VERSION } from './schema.ts'
 import type { KnownResults } from './stored-results.ts'
 import type { Transaction } from './transaction.ts'
 import type { WriteQueue } from './write-queue.ts'
+
+const VERSION = `SELECT ${STORED_VERSION} AS version`
 
 /** What the parts of a backend share. */
 export interface StoreParts {
@@ -55,6 +58,7 @@ export class Store {
       return await whileBusy(this.options.busyTimeoutMs, () => {
         db.control('BEGIN')
         try {
+          mustBeCurrent(db.get<{ version: number | null }>(VERSION)?.version)
           const result = work(db)
           db.control('COMMIT')
           return result

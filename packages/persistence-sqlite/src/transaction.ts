@@ -1,7 +1,15 @@
 import type { Connection } from './database.ts'
 import type { Routes } from './routes.ts'
+import { mustBeCurrent, STORED_VERSION } from './schema.ts'
 
 const CLOCK = `CAST(round(unixepoch('subsec') * 1000) AS INTEGER)`
+
+/** What is read when a transaction begins. */
+interface Begun {
+  readonly now: number
+  readonly sequence: number
+  readonly version: number | null
+}
 
 /** One write transaction, which holds the store's one write lock. */
 export class Transaction {
@@ -18,9 +26,11 @@ export class Transaction {
   constructor(db: Connection, routes: Routes) {
     this.db = db
     this.routes = routes
-    const row = db.get<{ now: number; sequence: number }>(
-      `SELECT ${CLOCK} AS now, (SELECT value FROM {meta} WHERE key = 'sequence') AS sequence`,
-    ) as { now: number; sequence: number }
+    const row = db.get<Begun>(
+      `SELECT ${CLOCK} AS now, (SELECT value FROM {meta} WHERE key = 'sequence') AS sequence,
+        ${STORED_VERSION} AS version`,
+    ) as Begun
+    mustBeCurrent(row.version)
     this.now = row.now
     this.#firstSequence = row.sequence
     this.#sequence = row.sequence
