@@ -23,6 +23,9 @@ export const CLAIMED: Document = {
 const MIN_MIXED = 16
 const MAX_MIXED = 200
 
+/** Workers that are remembered for having failed a task, at most. */
+const MAX_FAILING = 1000
+
 /** A task that may be claimed. */
 export interface Candidate {
   readonly instanceId: string
@@ -52,6 +55,8 @@ export class Candidates {
 
   /** Takes in that a worker has failed a task. */
   failed(workerId: string): void {
+    // One that is forgotten looks for its own failures where there is nothing else.
+    if (this.#failing.size >= MAX_FAILING) this.#failing.clear()
     this.#failing.add(workerId)
   }
 

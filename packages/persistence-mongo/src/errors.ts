@@ -132,7 +132,7 @@ export function toBackendError(thrown: unknown): unknown {
       'the client is of another version of the driver than this package finds: have one'
     return new BackendError('BACKEND', told(message, error), details)
   }
-  if (/too large|exceeds? (the )?max/i.test(error.message))
+  if (/too large|exceeds? (the )?max|larger than MaxDocumentSize/i.test(error.message))
     return new BackendError('PAYLOAD_TOO_LARGE', told('it is too large to store', error), details)
   return new BackendError('BACKEND', told('the server refused the call', error), details)
 }

@@ -1,9 +1,10 @@
 import { BackendError } from '@sayiir/persistence-core'
+import { quote } from '@sayiir/persistence-core/adapter'
 import { Binary, type Filter } from 'mongodb'
 import type { Database, PartDoc } from './database.ts'
 import { bulkError, isDuplicate } from './errors.ts'
 import { chunkId, chunksOf } from './part-ids.ts'
-import type { BlobDoc, PayloadDoc } from './records.ts'
+import type { BlobDoc, InstanceDoc, PayloadDoc } from './records.ts'
 
 /** Bytes of a chunk: a few fit into a message, and one into a document. */
 const CHUNK_BYTES: number = 4 * 1024 * 1024
@@ -179,6 +180,28 @@ export class Gone extends BackendError {
   constructor(blob: string) {
     super('SERIALIZATION', `a payload is incomplete: chunks of ${blob} are missing`)
   }
+}
+
+/** What an instance is answered with whose payloads are missing still when it is read once more. */
+export function incomplete(instanceId: string): BackendError {
+  return new BackendError(
+    'SERIALIZATION',
+    `instance ${quote(instanceId)} can not be read: chunks of a payload that it refers to are missing`,
+    { instanceId },
+  )
+}
+
+/**
+ * The version of an instance of which a payload is not there, to be given the next time: that goes only
+ * once the document has changed, else it is missing.
+ */
+export function mustDiffer(
+  { _id, g, n }: Pick<InstanceDoc, '_id' | 'g' | 'n'>,
+  before: string,
+): string {
+  const version = `${g}:${n}`
+  if (version === before) throw incomplete(_id)
+  return version
 }
 
 export function isBlob(payload: PayloadDoc): payload is BlobDoc {

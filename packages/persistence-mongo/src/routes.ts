@@ -5,6 +5,8 @@ import { DUPLICATE_KEY } from './errors.ts'
 import { routeOf } from './records.ts'
 
 const PREFIX = 'route:'
+/** Routes that are remembered for being written down, at most. */
+const MAX_WRITTEN = 10_000
 
 /**
  * Routes: what of a task decides which workers take it, its definition and its tags. Each is
@@ -25,6 +27,8 @@ export class Routes {
     const route = routeOf(definitionHash, tags)
     const known = this.#written.get(route)
     if (known !== undefined) return known
+    // One that is forgotten is written once more, which changes nothing.
+    if (this.#written.size >= MAX_WRITTEN) this.#written.clear()
     const writing = this.#write(route, definitionHash, tags)
     this.#written.set(route, writing)
     writing.catch(() => this.#written.delete(route))

@@ -2,7 +2,7 @@ import type { Document } from 'mongodb'
 import type { Database } from './database.ts'
 import { withoutFirst } from './event-update.ts'
 import { NEXT_CHANGE } from './expressions.ts'
-import { Gone, isBlob, type Payloads } from './payloads.ts'
+import { Gone, isBlob, mustDiffer, type Payloads } from './payloads.ts'
 
 /** Events that wait in an instance's document. */
 export class MongoSignalStore {
@@ -16,11 +16,12 @@ export class MongoSignalStore {
 
   /** The oldest event of that name. */
   async readEvent(instanceId: string, signalName: string): Promise<Uint8Array | null> {
+    let before = ''
     for (;;) {
       const doc = await this.#db.again(() =>
         this.#db.instances.findOne(
           { _id: instanceId, 'ev.s': signalName },
-          { projection: { g: 1, ev: { $elemMatch: { s: signalName } } } },
+          { projection: { g: 1, n: 1, ev: { $elemMatch: { s: signalName } } } },
         ),
       )
       const payload = doc?.ev?.[0]?.p
@@ -30,6 +31,7 @@ export class MongoSignalStore {
       } catch (error) {
         // It was taken meanwhile.
         if (!(error instanceof Gone)) throw error
+        before = mustDiffer(doc, before)
       }
     }
   }

@@ -17,6 +17,7 @@ import {
   INLINE_BYTES,
   INLINE_RESULTS_BYTES,
   isBlob,
+  mustDiffer,
   type Packed,
   type Payloads,
   packedOf,
@@ -78,11 +79,15 @@ export class MongoSnapshotStore {
     event?: { readonly signalName: string; readonly eventId: string },
   ): ReturnType<OptimisticStore['read']> {
     const known = event === undefined ? undefined : eventKey(event.signalName, event.eventId)
+    let before = ''
     for (let tries = 0; tries < MAX_READS; tries += 1) {
       const doc = await this.#find(instanceId, LIGHT, known)
       if (doc === null) return { now: await this.#db.now(), stored: null, isKnownEvent: false }
       const stored = await this.stored(doc)
-      if (stored === null) continue
+      if (stored === null) {
+        before = mustDiffer(doc, before)
+        continue
+      }
       return { now: this.#db.saw(doc.now), stored, isKnownEvent: doc.known === true }
     }
     throw tooBusy(instanceId)
@@ -103,12 +108,15 @@ export class MongoSnapshotStore {
   }
 
   async readWhole(instanceId: string): ReturnType<OptimisticStore['readWhole']> {
+    let before = ''
     for (let tries = 0; tries < MAX_READS; tries += 1) {
       const doc = await this.#find(instanceId, { w: 0, cm: 0, ev: 0, ek: 0, cv: 0 })
       if (doc === null) return null
       const stored = await this.stored(doc)
+      if (stored === null) before = mustDiffer(doc, before)
       const results = stored === null ? null : await this.#results.all(doc)
-      if (stored === null || results === null) continue
+      if (results === 'gone') before = mustDiffer(doc, before)
+      if (stored === null || results === null || results === 'gone') continue
       return { now: this.#db.saw(doc.now), stored, results }
     }
     throw tooBusy(instanceId)

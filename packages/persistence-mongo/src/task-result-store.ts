@@ -2,7 +2,7 @@ import { BackendError, type TaskResult } from '@sayiir/persistence-core'
 import type { OptimisticStore } from '@sayiir/persistence-core/adapter'
 import type { Database } from './database.ts'
 import { resultId, resultsOf, taskOf } from './part-ids.ts'
-import { Gone, type Payloads } from './payloads.ts'
+import { Gone, mustDiffer, type Payloads } from './payloads.ts'
 import type { InstanceDoc, PayloadDoc } from './records.ts'
 
 /** Tries of a read that needs several documents, each of which may change in between. */
@@ -22,9 +22,10 @@ export class MongoTaskResultStore {
 
   /**
    * All results in order: those that were moved to parts, and over them the tail. Parts may be newer
-   * than the document that was read, never older: then it is read again.
+   * than the document that was read, never older: then it is read again (null). `gone`: so it is where
+   * chunks are not there.
    */
-  async all(doc: InstanceDoc): Promise<TaskResult[] | null> {
+  async all(doc: InstanceDoc): Promise<TaskResult[] | 'gone' | null> {
     const found = new Map<string, { readonly o: number; readonly p: PayloadDoc }>()
     if (doc.pa) {
       const { from, to } = resultsOf(doc.g, doc.rg)
@@ -53,7 +54,7 @@ export class MongoTaskResultStore {
       )
       return outputs.map((output, index) => ({ taskId: ordered[index]?.[0] ?? '', output }))
     } catch (error) {
-      if (error instanceof Gone) return null
+      if (error instanceof Gone) return 'gone'
       throw error
     }
   }
@@ -62,11 +63,12 @@ export class MongoTaskResultStore {
     instanceId: string,
     taskIds: readonly string[],
   ): ReturnType<OptimisticStore['readOutputs']> {
+    let before = ''
     for (let tries = 0; tries < MAX_READS; tries += 1) {
       const doc = await this.#db.again(() =>
         this.#db.instances.findOne(
           { _id: instanceId, g: { $exists: true } },
-          { projection: { g: 1, rg: 1, pa: 1, rv: 1, l: 1 } },
+          { projection: { g: 1, n: 1, rg: 1, pa: 1, rv: 1, l: 1 } },
         ),
       )
       if (doc === null) return null
@@ -94,6 +96,7 @@ export class MongoTaskResultStore {
         return outputs
       } catch (error) {
         if (!(error instanceof Gone)) throw error
+        before = mustDiffer(doc, before)
       }
     }
     throw tooBusy(instanceId)

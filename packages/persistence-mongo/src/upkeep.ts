@@ -1,5 +1,6 @@
-import { Heap, TIMER_TASK_ID } from '@sayiir/persistence-core/adapter'
+import { TIMER_TASK_ID } from '@sayiir/persistence-core/adapter'
 import type { Document } from 'mongodb'
+import { CareTimes } from './care-times.ts'
 import type { Database } from './database.ts'
 import { DERIVE } from './expressions.ts'
 import type { MarkerDoc } from './records.ts'
@@ -15,8 +16,6 @@ const MAX_STANDS_MS = 250
 const SHARE = 40
 /** Milliseconds for which the server's clock is carried on without asking. */
 const CLOCK_STANDS_MS = 1000
-/** Times that this process knows of are rounded up to this many milliseconds. */
-const GRAIN_MS = 2
 
 /**
  * What any dispatch call does for all, in bounded numbers: puts tasks back whose claims have
@@ -28,9 +27,7 @@ export class Upkeep {
   readonly #db: Database
   readonly #sweep: (marker: MarkerDoc) => void
   /** When something needs care that this process knows of. */
-  readonly #known = new Heap<number>((a, b) => a - b)
-  /** How many times that is so. */
-  readonly #times = new Map<number, number>()
+  readonly #known = new CareTimes()
   #lookedAt = Number.NEGATIVE_INFINITY
   #askedAt = Number.NEGATIVE_INFINITY
   #standsMs = STANDS_MS
@@ -44,18 +41,12 @@ export class Upkeep {
   /** Takes in when an instance will need care. */
   note(time: number | null | undefined): void {
     if (time == null || time < 0 || time > Number.MAX_SAFE_INTEGER / 2) return
-    const rounded = Math.ceil(time / GRAIN_MS) * GRAIN_MS
-    const count = this.#times.get(rounded) ?? 0
-    this.#times.set(rounded, count + 1)
-    if (count === 0) this.#known.push(rounded)
+    this.#known.note(time)
   }
 
   /** One that would have needed care then does not any more: most claims are given up long before they expire. */
   forget(time: number): void {
-    const rounded = Math.ceil(time / GRAIN_MS) * GRAIN_MS
-    const count = this.#times.get(rounded)
-    if (count === 1) this.#times.delete(rounded)
-    else if (count !== undefined) this.#times.set(rounded, count - 1)
+    this.#known.forget(time)
   }
 
   /** Whether it is time for a look. */
@@ -65,12 +56,7 @@ export class Upkeep {
 
   /** Whether something is due that this process knows of. */
   get isKnownDue(): boolean {
-    let first = this.#known.peek()
-    // Those that were forgotten.
-    while (first !== undefined && !this.#times.has(first)) {
-      this.#known.pop()
-      first = this.#known.peek()
-    }
+    const first = this.#known.first()
     return first !== undefined && first <= this.#db.clock.now()
   }
 
@@ -92,11 +78,7 @@ export class Upkeep {
     for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
       this.#lookedAt = performance.now()
       const now = this.#db.clock.now()
-      for (let first = this.#known.peek(); first !== undefined && first <= now; ) {
-        this.#times.delete(first)
-        this.#known.pop()
-        first = this.#known.peek()
-      }
+      this.#known.passed(now)
       const docs = await this.#db.again(() =>
         this.#db.instances
           .find(
