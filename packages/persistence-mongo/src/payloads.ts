@@ -183,7 +183,7 @@ export class Gone extends BackendError {
 }
 
 /** What an instance is answered with whose payloads are missing still when it is read once more. */
-export function incomplete(instanceId: string): BackendError {
+function incomplete(instanceId: string): BackendError {
   return new BackendError(
     'SERIALIZATION',
     `instance ${quote(instanceId)} can not be read: chunks of a payload that it refers to are missing`,
