@@ -26,6 +26,9 @@ const MAX_MIXED = 200
 /** Workers that are remembered for having failed a task, at most. */
 const MAX_FAILING = 1000
 
+/** Tasks that are read to be passed over, at most. */
+const MAX_PASSED = 64
+
 /** A task that may be claimed. */
 export interface Candidate {
   readonly instanceId: string
@@ -68,15 +71,31 @@ export class Candidates {
   /**
    * The best tasks for a worker, best first.
    *
-   * @param skip How many better ones to leave out.
+   * @param skip How many better ones to leave out, at most.
    */
   async best(
-    { filter, workerId }: WorkRequest,
+    request: WorkRequest,
     routes: readonly string[] | null,
     limit: number,
     skip = 0,
   ): Promise<Candidate[]> {
     if (routes?.length === 0) return []
+    const isPlain = request.filter.tags === undefined && !this.#failing.has(request.workerId)
+    if (isPlain) return this.#bestOf(request, routes, limit, skip)
+    // Which ones are better shows only when several searches are put together. What the worker
+    // failed itself comes after all others, also after those that are passed over.
+    const passed = Math.min(skip, MAX_PASSED)
+    const found = await this.#bestOf(request, routes, limit + passed, 0)
+    if (passed === 0) return found
+    return found.slice(passed).filter(({ entry }) => entry.f !== request.workerId)
+  }
+
+  async #bestOf(
+    { filter, workerId }: WorkRequest,
+    routes: readonly string[] | null,
+    limit: number,
+    skip: number,
+  ): Promise<Candidate[]> {
     const query: ReadyQuery = { routes, workerId, own: false }
     const docs = new Map<string, InstanceDoc>()
     const search = (wanted: ReadyQuery) =>

@@ -261,7 +261,7 @@ export class Dispatch {
       }
       // A claim that has expired already is not made anew by the call that made it.
       const taken = new Set(claims.flatMap((claim) => (tasks.get(claim) ?? []).map(keyOf)))
-      const skip = isPlain ? this.#contention.skip(share) : 0
+      const skip = this.#contention.skip(share)
       let found = await this.#candidates.best(first.request, routes, wanted, skip)
       if (skip > 0 && found.length < wanted) {
         this.#contention.ranShort()
