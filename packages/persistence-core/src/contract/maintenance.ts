@@ -13,11 +13,8 @@ import {
 import { bytes, type ContractTest, collect, failure, rule, text } from './context.ts'
 import { expectGone } from './delete.ts'
 import { at, atFork, atTask, claim, completed, found, SHORT_MS, toEnd, toTask } from './fixtures.ts'
-import { storeTime } from './steps.ts'
+import { BEHIND_MS, storeTime } from './steps.ts'
 import { unchanged } from './stored.ts'
-
-/** Milliseconds by which the time of a change may be behind the store's clock. */
-const SLACK_MS = 250
 
 function ended(instanceId: string, status: EndedStatus = 'completed'): WorkflowSnapshot {
   const open = atTask(instanceId)
@@ -312,12 +309,12 @@ export const maintenanceTests: readonly ContractTest[] = [
     const backend = await t.open()
     await backend.saveSnapshot(atTask('i'))
     const held = await claim(backend, 'i')
-    await t.elapse(SLACK_MS + 50)
+    await t.elapse(BEHIND_MS + 50)
     await backend.commitTask({ claim: held, outcome: completed('out', toTask('b')) })
     const [task] = await backend.findAvailableTasks({ workerId: 'w', limit: 1 })
     const age = (await backend.stats()).oldestAvailableAgeMs ?? MAX_TIME
     const waited = (await storeTime(backend)) - (task?.availableSince ?? 0)
-    expect(age).toBeLessThanOrEqual(waited + SLACK_MS)
+    expect(age).toBeLessThanOrEqual(waited + BEHIND_MS)
   }),
 
   rule('M1', 'a healthy store says so', async (t) => {

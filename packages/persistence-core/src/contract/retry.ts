@@ -142,6 +142,11 @@ export const retryTests: readonly ContractTest[] = [
     await retry(backend, await claim(backend, 'i'), 0)
     await run(backend, 'i', 'a', 'out', toTask('a'))
     expect((await backend.loadSnapshot('i')).retries.size).toBe(0)
+    await backend.saveSnapshot(atTask('j'))
+    await retry(backend, await claim(backend, 'j'), 0)
+    await run(backend, 'j', 'a', 'out', toTask('b'))
+    expect((await backend.loadSnapshot('j')).retries.size).toBe(0)
+    await backend.deleteSnapshot('j')
     const { task, claim: held } = await claimOne(backend)
     expect(task).toMatchObject({ attempt: 1, deliveries: 1, input: bytes('out') })
     // Two failures of the round before and this one: not three.

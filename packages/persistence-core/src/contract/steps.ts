@@ -74,6 +74,12 @@ export async function tasksOf(
   )
 }
 
+/**
+ * Milliseconds by which `storeTime` may be behind the store's clock: a change may carry a time of a
+ * moment before, if the store refuses one that is far off.
+ */
+export const BEHIND_MS = 250
+
 /** The store's time, told by a save that changes nothing else. */
 export async function storeTime(backend: PersistentBackend): Promise<number> {
   const { updatedAt } = await backend.saveSnapshot(at('the-clock', { kind: 'not-started' }))
