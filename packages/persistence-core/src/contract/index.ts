@@ -39,6 +39,7 @@ import { snapshotStoreTests } from './snapshot-store.ts'
 import { taskClaimStoreTests } from './task-claim-store.ts'
 import { taskResultStoreTests } from './task-result-store.ts'
 import { timerTests } from './timer.ts'
+import { twoObjectTests } from './two-objects.ts'
 import { wakeupTests } from './wakeup.ts'
 
 export type { ContractTest } from './context.ts'
@@ -59,7 +60,7 @@ export const contractTests: Readonly<Record<string, readonly ContractTest[]>> = 
   dispatch: [...dispatchTests, ...dispatchOrderTests, ...availableTaskTests, ...handedOutTests],
   commit: [...commitTests, ...claimNextTests, ...repeatedCommitTests, ...retryTests],
   wakeup: wakeupTests,
-  concurrency: concurrencyTests,
+  concurrency: [...concurrencyTests, ...twoObjectTests],
   maintenance: maintenanceTests,
   lifecycle: [...lifecycleTests, ...privilegeTests],
   arguments: argumentTests,
