@@ -90,6 +90,15 @@ export class Lifecycle {
 }
 
 /**
+ * Resolves after `ms` milliseconds, within a call that somebody waits for: unlike `pause` it keeps the
+ * process alive, which would else end in the middle of that call where nothing else does, such as an
+ * open connection.
+ */
+export function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+/**
  * Resolves after `ms` milliseconds or when a signal aborts, whichever is first; the timer never
  * keeps a process alive.
  */

@@ -1,6 +1,6 @@
 import type { TransactWriteItem } from '@aws-sdk/client-dynamodb'
 import { BackendError } from '@sayiir/persistence-core'
-import { pause, quote, Turns } from '@sayiir/persistence-core/adapter'
+import { delay, quote, Turns } from '@sayiir/persistence-core/adapter'
 import type { Bodies } from './bodies.ts'
 import type { Directory } from './directory.ts'
 import type { DueNudge } from './due-nudge.ts'
@@ -221,7 +221,7 @@ export class InstanceStore {
           if ('after' in done) return change.answer(done.after)
           item = done.found
           isFresh = true
-          if (tries > EAGER_TRIES) await pause(Math.random() * Math.min(tries * 2, MAX_PAUSE_MS))
+          if (tries > EAGER_TRIES) await delay(Math.random() * Math.min(tries * 2, MAX_PAUSE_MS))
           continue
         }
       }

@@ -25,6 +25,8 @@ export function classOf(
 
 /** Milliseconds after which a class in use is noted as such again. */
 const NOTE_EVERY_MS = 3_600_000
+/** Notes that are remembered, at most but for those of the last hour. */
+const MAX_NOTED = 1000
 /** Milliseconds after which a class that nobody noted, and that has no tasks, may be forgotten. */
 const FORGET_AFTER_MS: number = 30 * 24 * 3_600_000
 
@@ -74,6 +76,9 @@ export class TaskClasses {
     )
     this.#known.set(one.id, one)
     this.#noted.set(one.id, now)
+    if (this.#noted.size < MAX_NOTED) return
+    // What has to be noted anew if it is used again need not be remembered.
+    for (const [id, at] of this.#noted) if (now - at > NOTE_EVERY_MS) this.#noted.delete(id)
   }
 
   /** Classes known so far that a worker with this filter serves. */

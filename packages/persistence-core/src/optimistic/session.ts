@@ -1,5 +1,5 @@
 import { BackendError, notFound, quote } from '../errors.ts'
-import { type Lifecycle, pause } from '../lifecycle.ts'
+import { delay, type Lifecycle } from '../lifecycle.ts'
 import { InstanceCache } from './instance-cache.ts'
 import { KnownResults } from './known-results.ts'
 import type { InstanceWrite, OptimisticStore, StoredInstance, WriteResult } from './store.ts'
@@ -188,7 +188,7 @@ export class Session {
       const write = { ...decision.write, toleranceMs }
       const result = await this.#write(write)
       if (result.written) return { decision, after: write.after, result }
-      if (tries > EAGER_TRIES) await pause(Math.random() * Math.min(tries * 2, MAX_PAUSE_MS))
+      if (tries > EAGER_TRIES) await delay(Math.random() * Math.min(tries * 2, MAX_PAUSE_MS))
     }
     throw new BackendError(
       'UNAVAILABLE',
