@@ -48,6 +48,14 @@ test.each([
 })
 
 test.each([
+  'Size 17455651 is larger than MaxDocumentSize 16777216',
+  'object to insert too large. size in bytes: 17455651, max size: 16777216',
+])('a document that has grown too large (%s)', (message) => {
+  const cause = serverError(99_999, message)
+  expect(toBackendError(cause)).toMatchObject({ code: 'PAYLOAD_TOO_LARGE', cause })
+})
+
+test.each([
   new MongoNetworkError('connection 1 to 127.0.0.1:1 closed'),
   new MongoServerSelectionError('connect ECONNREFUSED', {} as never),
   serverError(99_999, 'later', ['RetryableWriteError']),
