@@ -7,6 +7,8 @@ import type { MarkerDoc } from './records.ts'
 
 /** Instances of one look at most. */
 const LIMIT = 100
+/** Of what needs care, that which is put back or removed. */
+const NOT_DUE = { cs: null, ps: null, 'e.t': { $ne: TIMER_TASK_ID } } as Document
 /** Looks of one call at most, while each finds as many as it may. */
 const MAX_LOOKS = 10
 /** Milliseconds for which a look stands: what other processes cause is seen that late, where there is other work. */
@@ -75,6 +77,7 @@ export class Upkeep {
     }
     const due = new Set<string>()
     let putBack = 0
+    let isPast = false
     for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
       this.#lookedAt = performance.now()
       const now = this.#db.clock.now()
@@ -82,7 +85,7 @@ export class Upkeep {
       const docs = await this.#db.again(() =>
         this.#db.instances
           .find(
-            { u: { $gt: 0, $lte: now } },
+            { u: { $gt: 0, $lte: now }, ...(isPast ? NOT_DUE : undefined) },
             { projection: { g: 1, sw: 1, cs: 1, ps: 1, s: 1, 'e.t': 1, 'e.s': 1 } },
           )
           .limit(LIMIT)
@@ -118,7 +121,13 @@ export class Upkeep {
         )
         putBack += back.length
       }
-      if (docs.length < LIMIT || back.length + markers.length === 0) break
+      if (docs.length < LIMIT) break
+      // A page of nothing but what others are to take care of, which may be what nobody can read:
+      // what only has to be put back must not wait for that.
+      if (back.length + markers.length === 0) {
+        if (isPast) break
+        isPast = true
+      }
     }
     return { due: [...due], putBack }
   }
