@@ -100,9 +100,10 @@ export class ServerProcess {
     if (this.#child?.pid !== undefined) signalTree(this.#child.pid, 'SIGCONT')
   }
 
-  /** A server that ends in the middle of the tests fails them; why is in its log alone. */
+  /** A server that fails in the middle of the tests fails them; why is in its log alone. */
   async #tell(child: ChildProcess, how: NodeJS.Signals | number | null): Promise<void> {
-    if (this.#child !== child) return
+    // One that ends in order was told to, by a test for instance.
+    if (this.#child !== child || how === 0) return
     const { command, log } = this.#spec
     const text = await readFile(log, 'utf8').catch(String)
     this.#say(`${command} ended by itself with ${how}:\n${lastLines(text, TOLD_LINES)}`)
