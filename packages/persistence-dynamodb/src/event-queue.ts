@@ -4,7 +4,7 @@ import { type Attributes, keyOf } from './expressions.ts'
 import { bytesOf, type State } from './instance-item.ts'
 import type { Change, InstanceStore, Parts } from './instance-store.ts'
 import { digest, type ItemKey, type Keys } from './keys.ts'
-import { incomplete } from './unreadable.ts'
+import { mustDiffer } from './unreadable.ts'
 
 /** Bytes of an event in an item of its own; a transaction has room for 4 MB. */
 const EVENT_BYTES: number = 64 * 1024
@@ -43,29 +43,20 @@ export class EventQueue {
       if (oldest === null) return null
       const payload = await this.#payload(instanceId, oldest)
       if (payload !== null) return payload
-      before = mustDiffer(instanceId, oldest, before)
+      before = mustDiffer(instanceId, oldest.s?.S ?? '', before)
     }
   }
 
   /** Takes the oldest event of a name away. */
   take(instanceId: string, signalName: string): Promise<Uint8Array | null> {
-    let before = ''
     return this.#instances.change<Uint8Array | null>(instanceId, async ({ known }) => {
       const nothing: Change<Uint8Array | null> = { next: null, answer: () => null }
       if (known === null || known.state.queuedEvents === 0) return nothing
       const { state } = known
-      let oldest = await this.#oldest(instanceId, state, signalName)
-      if (oldest === null) return nothing
-      let payload = await this.#payload(instanceId, oldest)
-      while (payload === null) {
-        // Somebody was just faster, or it is missing.
-        before = mustDiffer(instanceId, oldest, before)
-        oldest = await this.#oldest(instanceId, state, signalName)
-        if (oldest === null) return nothing
-        payload = await this.#payload(instanceId, oldest)
-      }
-      const taken = payload
-      const { p, s, ob } = oldest
+      const found = await this.#oldestThere(instanceId, state, signalName)
+      if (found === null) return nothing
+      const { payload } = found
+      const { p, s, ob } = found.oldest
       return {
         next: { ...state, version: state.version + 1, queuedEvents: state.queuedEvents - 1 },
         others: [this.#delete({ p: p?.S ?? '', s: s?.S ?? '' })],
@@ -73,7 +64,7 @@ export class EventQueue {
           if (ob?.S === undefined) return
           await this.#parts.service.deleteAll(this.#parts.bodies.itemsOf(instanceId, ob.S))
         },
-        answer: () => taken,
+        answer: () => payload,
       }
     })
   }
@@ -126,6 +117,22 @@ export class EventQueue {
     return items[0] ?? null
   }
 
+  /** With its payload: where that is not there, somebody was just faster, or it is missing. */
+  async #oldestThere(
+    instanceId: string,
+    state: State,
+    signalName: string,
+  ): Promise<{ readonly oldest: Attributes; readonly payload: Uint8Array } | null> {
+    let before = ''
+    for (;;) {
+      const oldest = await this.#oldest(instanceId, state, signalName)
+      if (oldest === null) return null
+      const payload = await this.#payload(instanceId, oldest)
+      if (payload !== null) return { oldest, payload }
+      before = mustDiffer(instanceId, oldest.s?.S ?? '', before)
+    }
+  }
+
   async #payload(instanceId: string, { o, ob }: Attributes): Promise<Uint8Array | null> {
     if (ob?.S === undefined) return bytesOf(o)
     return (await this.#parts.bodies.get(instanceId, ob.S))?.slice() ?? null
@@ -134,13 +141,6 @@ export class EventQueue {
   #delete(key: ItemKey): TransactWriteItem {
     return { Delete: { TableName: this.#parts.service.tableName, Key: keyOf(key) } }
   }
-}
-
-/** The key of an event whose payload is not there, to be given the next time: one that was taken is not found again. */
-function mustDiffer(instanceId: string, { s }: Attributes, before: string): string {
-  const key = s?.S ?? ''
-  if (key === before) throw incomplete(instanceId)
-  return key
 }
 
 /** Versions grow, so the oldest is the first. */

@@ -17,7 +17,7 @@ import type { Results } from './results.ts'
 import type { Conditional, Service } from './service.ts'
 import type { StateCodec } from './state-codec.ts'
 import type { TaskClasses } from './task-class.ts'
-import { incomplete } from './unreadable.ts'
+import { mustDiffer } from './unreadable.ts'
 
 /** Compare-and-sets in a row that may fail before that is taken for a failure. */
 const MAX_TRIES = 200
@@ -105,7 +105,7 @@ export class InstanceStore {
       if (item === null || item.isTombstone) return null
       const state = await this.decode(item)
       if (state !== null) return { item, state }
-      before = mustDiffer(item, before)
+      before = mustDiffer(instanceId, item.lastWrite, before)
     }
     throw tooBusy(instanceId)
   }
@@ -225,7 +225,8 @@ export class InstanceStore {
           continue
         }
       }
-      if (isOutOfDate && item !== null && isFresh) before = mustDiffer(item, before)
+      if (isOutOfDate && item !== null && isFresh)
+        before = mustDiffer(instanceId, item.lastWrite, before)
       item = await this.#get(instanceId)
       isFresh = true
     }
@@ -325,15 +326,6 @@ export class InstanceStore {
     if (!item.isTombstone) this.#cache.set(item)
     return item
   }
-}
-
-/**
- * The last write of an item that is out of date, to be given the next time. A body goes only once the
- * item that refers to it was written again: where that is not so, it is missing.
- */
-function mustDiffer({ instanceId, lastWrite }: InstanceItem, before: string): string {
-  if (lastWrite === before) throw incomplete(instanceId)
-  return lastWrite
 }
 
 function tooBusy(instanceId: string): BackendError {

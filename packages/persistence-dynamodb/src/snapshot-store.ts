@@ -9,7 +9,7 @@ import type { EventQueue } from './event-queue.ts'
 import type { State, TailResult } from './instance-item.ts'
 import type { InstanceStore, Parts } from './instance-store.ts'
 import { mergeTail } from './results.ts'
-import { incomplete } from './unreadable.ts'
+import { mustDiffer } from './unreadable.ts'
 
 /** Reads in a row that others may make useless by writing. */
 const MAX_TRIES = 100
@@ -57,7 +57,7 @@ export class DynamoDBSnapshotStore implements Reads {
         : state
       const isSame = again?.generation === state.generation && again.version === state.version
       if (isSame && results !== null) return { now: this.#instances.now, stored: state, results }
-      if (isSame) before = mustDiffer(instanceId, state, before)
+      if (isSame) before = mustDiffer(instanceId, versionOf(state), before)
       state = isSame ? ((await this.#instances.read(instanceId))?.state ?? null) : again
     }
     throw tooBusy(instanceId)
@@ -92,7 +92,7 @@ export class DynamoDBSnapshotStore implements Reads {
       )
       const outputs = await this.#outputs(instanceId, wanted)
       if (outputs !== null) return outputs
-      before = mustDiffer(instanceId, state, before)
+      before = mustDiffer(instanceId, versionOf(state), before)
     }
     throw tooBusy(instanceId)
   }
@@ -153,14 +153,8 @@ export class DynamoDBSnapshotStore implements Reads {
   }
 }
 
-/**
- * The version of an instance of which an output is not there, to be given the next time: it goes only
- * once the instance was written again, else it is missing.
- */
-function mustDiffer(instanceId: string, { generation, version }: State, before: string): string {
-  const now = `${generation}:${version}`
-  if (now === before) throw incomplete(instanceId)
-  return now
+function versionOf({ generation, version }: State): string {
+  return `${generation}:${version}`
 }
 
 function tooBusy(instanceId: string): BackendError {

@@ -31,8 +31,15 @@ export function named(instanceId: string, error: unknown): unknown {
   return new BackendError(error.code, error.message, { instanceId, cause: error })
 }
 
-/** What an instance is answered with that refers to a body which is not there. */
-export function incomplete(instanceId: string): BackendError {
+/**
+ * Something that an instance refers to was not there. It goes only once what refers to it was written
+ * again or taken away, so it is looked for once more; where nothing has changed until then, it is missing.
+ *
+ * @param now What refers to it, as it is now; to be given as `before` the next time.
+ * @throws `SERIALIZATION` where that is as it was.
+ */
+export function mustDiffer(instanceId: string, now: string, before: string): string {
+  if (now !== before) return now
   const message = 'the stored instance can not be read: a body that it refers to is missing'
-  return new BackendError('SERIALIZATION', message, { instanceId })
+  throw new BackendError('SERIALIZATION', message, { instanceId })
 }

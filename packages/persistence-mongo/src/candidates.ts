@@ -68,6 +68,11 @@ export class Candidates {
     return this.#failing.has(workerId)
   }
 
+  /** Whether one search finds the best for a worker, in their order. */
+  isPlain({ filter, workerId }: WorkRequest): boolean {
+    return filter.tags === undefined && !this.#failing.has(workerId)
+  }
+
   /**
    * The best tasks for a worker, best first.
    *
@@ -80,8 +85,7 @@ export class Candidates {
     skip = 0,
   ): Promise<Candidate[]> {
     if (routes?.length === 0) return []
-    const isPlain = request.filter.tags === undefined && !this.#failing.has(request.workerId)
-    if (isPlain) return this.#bestOf(request, routes, limit, skip)
+    if (this.isPlain(request)) return this.#bestOf(request, routes, limit, skip)
     // Which ones are better shows only when several searches are put together. What the worker
     // failed itself comes after all others, also after those that are passed over.
     const passed = Math.min(skip, MAX_PASSED)

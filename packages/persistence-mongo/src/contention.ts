@@ -2,7 +2,7 @@
 const MAX_PLACES = 32
 /** Tasks that are left to others, at most: the server passes over them. */
 const MAX_SKIP = 500
-/** How many places more there are where others were faster, and what is left of them where nobody was. */
+/** By how much there are more places where others were faster, and fewer where nobody was. */
 const MORE = 2
 const FEWER = 0.8
 

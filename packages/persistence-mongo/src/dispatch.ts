@@ -233,15 +233,14 @@ export class Dispatch {
   ): Promise<void> {
     const [first] = claims
     if (first === undefined) return
-    const { filter, workerId } = first.request
-    const routes = await this.#routes.served(filter)
+    const routes = await this.#routes.served(first.request.filter)
     if (routes?.length === 0) return
     // One that can not be read is claimed like any other, so that the next round finds others.
     const take = (claim: Claim, entry: ClaimedEntry | BackendError): void => {
       if (BackendError.is(entry)) failures.set(claim, entry)
       else tasks.get(claim)?.push(entry)
     }
-    const share = claims.reduce((sum, { request }) => sum + request.limit, 0)
+    const asked = claims.reduce((sum, { request }) => sum + request.limit, 0)
     for (let rounds = 0; rounds < MAX_ROUNDS; rounds += 1) {
       const wanting = claims.flatMap((claim) => {
         const missing = claim.request.limit - (tasks.get(claim)?.length ?? 0)
@@ -249,7 +248,7 @@ export class Dispatch {
       })
       const wanted = wanting.reduce((sum, { missing }) => sum + missing, 0)
       if (wanted === 0) return
-      const isPlain = filter.tags === undefined && !this.#candidates.hasFailed(workerId)
+      const isPlain = this.#candidates.isPlain(first.request)
       const [only] = wanting
       if (isPlain && !this.#needsKey && wanted === 1 && only?.claim.request.limit === 1) {
         const claimed =
@@ -261,7 +260,7 @@ export class Dispatch {
       }
       // A claim that has expired already is not made anew by the call that made it.
       const taken = new Set(claims.flatMap((claim) => (tasks.get(claim) ?? []).map(keyOf)))
-      const skip = this.#contention.skip(share)
+      const skip = this.#contention.skip(asked)
       let found = await this.#candidates.best(first.request, routes, wanted, skip)
       if (skip > 0 && found.length < wanted) {
         this.#contention.ranShort()

@@ -113,11 +113,10 @@ export class MongoSnapshotStore {
       const doc = await this.#find(instanceId, { w: 0, cm: 0, ev: 0, ek: 0, cv: 0 })
       if (doc === null) return null
       const stored = await this.stored(doc)
-      if (stored === null) before = mustDiffer(doc, before)
-      const results = stored === null ? null : await this.#results.all(doc)
+      const results = stored === null ? 'gone' : await this.#results.all(doc)
       if (results === 'gone') before = mustDiffer(doc, before)
-      if (stored === null || results === null || results === 'gone') continue
-      return { now: this.#db.saw(doc.now), stored, results }
+      else if (stored !== null && results !== null)
+        return { now: this.#db.saw(doc.now), stored, results }
     }
     throw tooBusy(instanceId)
   }

@@ -12,36 +12,40 @@ function atTask(instanceId: string) {
   return createSnapshot({ instanceId, definitionHash: 'd', position })
 }
 
-test('M1 an instance that is deleted and started anew while it is pruned is not touched', async () => {
-  await using t = new TestCollections()
-  const backend = await t.open()
-  const finish = async (): Promise<void> => {
-    await backend.saveSnapshot(atTask('i'))
-    const [held] = await backend.claimAvailableTasks({ workerId: 'w', limit: 1, ttlMs: 60_000 })
-    const { claim } = held ?? expect.fail()
-    const outcome = { kind: 'completed', output, next: { finalOutput: output } } as const
-    await backend.commitTask({ claim, outcome })
-  }
-  await finish()
+/**
+ * Prunes while `i`, which has ended, is started anew. It was claimed just now or has parts, so it does
+ * not go together with others: it is looked at once more, and starts anew behind that look.
+ */
+async function pruneWhile(t: TestCollections, backend: MongoBackend, restart: () => Promise<void>) {
   let looks = 0
   const client = interleaved(t.client, 'instances', async (docs) => {
     if (!docs.some(({ _id }) => _id === 'i')) return
     looks += 1
-    // It was claimed just now, so it does not go together with others: it is looked at once more.
     if (looks !== 2) return
     await backend.deleteSnapshot('i')
-    await backend.saveSnapshot(atTask('i'))
+    await restart()
   })
-  const pruner = await MongoBackend.fromClient(client, {
-    database: DATABASE,
-    collectionPrefix: t.prefix,
-  })
+  const options = { database: DATABASE, collectionPrefix: t.prefix }
+  await using pruner = await MongoBackend.fromClient(client, options)
   const endedBefore = (await backend.loadSnapshot('i')).updatedAt + 1
   const pruned = await pruner.prune({ endedBefore })
   expect(looks).toBe(2)
+  return pruned
+}
+
+test('M1 an instance that is deleted and started anew while it is pruned is not touched', async () => {
+  await using t = new TestCollections()
+  const backend = await t.open()
+  await backend.saveSnapshot(atTask('i'))
+  const [held] = await backend.claimAvailableTasks({ workerId: 'w', limit: 1, ttlMs: 60_000 })
+  const { claim } = held ?? expect.fail()
+  const outcome = { kind: 'completed', output, next: { finalOutput: output } } as const
+  await backend.commitTask({ claim, outcome })
+  const pruned = await pruneWhile(t, backend, async () => {
+    await backend.saveSnapshot(atTask('i'))
+  })
   expect(pruned).toEqual({ deleted: 0, more: false })
   expect((await backend.loadSnapshot('i')).state.status).toBe('in-progress')
-  await pruner.close()
 })
 
 test('M1 so is one that has grown parts', async () => {
@@ -54,22 +58,9 @@ test('M1 so is one that has grown parts', async () => {
   await start()
   await backend.storeSignal('i', 'cancel')
   await backend.checkAndCancel('i')
-  let looks = 0
-  const client = interleaved(t.client, 'instances', async (docs) => {
-    if (!docs.some(({ _id }) => _id === 'i')) return
-    looks += 1
-    if (looks !== 2) return
-    await backend.deleteSnapshot('i')
-    await start()
-  })
-  const pruner = await MongoBackend.fromClient(client, {
-    database: DATABASE,
-    collectionPrefix: t.prefix,
-  })
-  const endedBefore = (await backend.loadSnapshot('i')).updatedAt + 1
-  expect(await pruner.prune({ endedBefore })).toEqual({ deleted: 0, more: false })
+  const pruned = await pruneWhile(t, backend, start)
+  expect(pruned).toEqual({ deleted: 0, more: false })
   const there = await backend.loadSnapshot('i')
   expect(there.state.status).toBe('in-progress')
   expect(there.initialInput).toEqual(large)
-  await pruner.close()
 })
